@@ -1,0 +1,152 @@
+"""The configuration of the data2excel DAGs: which MRF is exported when, and by what pod."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo
+
+import yaml
+from croniter import croniter
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    StringConstraints,
+    ValidationError,
+)
+
+
+class DagConfigError(ValueError):
+    """The configuration file cannot be used; the message is one line that names each wrong key."""
+
+
+def _cron(expression: str) -> str:
+    if len(expression.split()) != 5 or not croniter.is_valid(expression):
+        raise ValueError("not a cron expression")
+    return expression
+
+
+def _timezone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (OSError, LookupError):  # a folder of the time zone database; no such zone
+        raise ValueError("not a time zone") from None
+    return name
+
+
+MrfName = Annotated[str, StringConstraints(pattern=r"^mrf[1-9][0-9]?$")]
+# RFC 1123 subdomain, which Kubernetes asks of these names.
+ObjectName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$", max_length=253)]
+Text = Annotated[str, StringConstraints(min_length=1)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Resources(_Strict):
+    """What the pod asks of its node, in Kubernetes quantities."""
+
+    requests: dict[Literal["cpu", "memory"], str] = Field(default_factory=dict)
+    limits: dict[Literal["cpu", "memory"], str] = Field(default_factory=dict)
+
+
+class ExportConfig(_Strict):
+    """The export of one MRF. The descriptions are what a wrong file's error says is expected."""
+
+    title: Text = Field(description="the MRF's name for people, such as Центр")
+    timezone: Annotated[str, AfterValidator(_timezone)] = Field(
+        description="an IANA time zone, such as Europe/Moscow"
+    )
+    schedule: Annotated[str, AfterValidator(_cron)] = Field(
+        description="a cron expression of five fields, such as '0 6 * * *'"
+    )
+    owner: Text = Field(description="whom Airflow shows as the DAG's owner")
+    retries: NonNegativeInt = Field(description="how often a failed export is tried again: 0, 1, 2, …")
+    retry_delay_minutes: PositiveInt = Field(description="whole minutes between two tries, at least 1")
+    timeout_minutes: PositiveInt = Field(description="whole minutes that one try may take, at least 1")
+    namespace: ObjectName = Field(description="the Kubernetes namespace of the pods, in lower case")
+    image: Text = Field(description="the exporter's image with its tag or digest")
+    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = Field(
+        description="Always, IfNotPresent or Never"
+    )
+    service_account: ObjectName = Field(description="the name of a ServiceAccount")
+    warehouse_secret: ObjectName = Field(
+        description="the name of a Secret with the keys WAREHOUSE_DSN and WAREHOUSE_PASSWORD"
+    )
+    output_claim: ObjectName = Field(description="the name of a PersistentVolumeClaim")
+    output_dir: Annotated[str, StringConstraints(pattern="^/")] = Field(
+        description="an absolute path, such as /opt/airflow/dags"
+    )
+    fs_group: PositiveInt = Field(description="the number of the group that may write to the volume")
+    resources: Resources = Field(
+        description="requests and limits, each with cpu, memory or both as Kubernetes quantities"
+    )
+
+
+# What no two MRFs share: where these are missing, the MRF lacks them and not `defaults`.
+_OWN_KEYS = {"title", "timezone"}
+
+
+class _File(_Strict):
+    defaults: dict[str, Any] = Field(
+        default_factory=dict, description="a mapping of keys that all MRFs share"
+    )
+    mrfs: dict[MrfName, dict[str, Any]] = Field(
+        min_length=1, description="at least one MRF, mrf1 … mrf99, each a mapping of its keys"
+    )
+
+
+def load(path: Path) -> dict[str, ExportConfig]:
+    """Read the configuration of every MRF: its own keys over the shared defaults.
+
+    Raises:
+        DagConfigError: if the file cannot be read or a key is missing, unknown or wrong.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise DagConfigError(f"{path}: cannot be read: {error}") from None
+    except yaml.YAMLError as error:
+        raise DagConfigError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+
+    try:
+        file = _File.model_validate(content)
+    except ValidationError as error:
+        raise DagConfigError(f"{path}: {'; '.join(_problems(error, _File, {}, ''))}") from None
+
+    configs: dict[str, ExportConfig] = {}
+    problems: dict[str, None] = {}  # ordered, and a wrong default is told once
+    for mrf, own_keys in file.mrfs.items():
+        try:
+            configs[mrf] = ExportConfig.model_validate(file.defaults | own_keys)
+        except ValidationError as error:
+            prefixes = dict.fromkeys(own_keys.keys() | _OWN_KEYS, f"mrfs.{mrf}.")
+            problems |= dict.fromkeys(_problems(error, ExportConfig, prefixes, "defaults."))
+    if problems:
+        raise DagConfigError(f"{path}: {'; '.join(problems)}")
+    return configs
+
+
+def _problems(
+    error: ValidationError, model: type[BaseModel], prefixes: Mapping[str, str], prefix: str
+) -> list[str]:
+    """Say of each wrong key where it stands, what is wrong with it and what is expected."""
+    problems = []
+    for problem in error.errors(include_url=False):
+        location = [str(part) for part in problem["loc"] if part != "[key]"]
+        if not location:
+            problems.append(f"expected a mapping with the keys {', '.join(model.model_fields)}")
+            continue
+        where = prefixes.get(location[0], prefix) + ".".join(location)
+        field = model.model_fields.get(location[0])
+        if field is None:
+            problems.append(f"{where}: unknown key; expected one of {', '.join(model.model_fields)}")
+        elif problem["type"] == "missing":
+            problems.append(f"{where}: missing; expected {field.description}")
+        else:
+            problems.append(f"{where}: got {problem['input']!r}; expected {field.description}")
+    return problems

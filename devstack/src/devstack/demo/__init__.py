@@ -1,0 +1,1 @@
+"""`make demo`: the whole road on this machine, from the bots' files to the workbooks."""

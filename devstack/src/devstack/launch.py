@@ -1,0 +1,51 @@
+"""Become a server process that ends with its parent and does not run as root.
+
+Run as a script: `launch.py PARENT_PID SIGNAL UID GID COMMAND...`. It uses the standard library only and
+replaces itself with the command, so the process id stays the same.
+
+* The kernel sends SIGNAL to the command when the thread that started it ends (Linux only).
+* When started by root with another UID, the command runs under UID and GID and keeps one capability,
+  CAP_DAC_OVERRIDE: PostgreSQL refuses to run as root, and without it could not reach programs and data
+  that lie below a folder which is closed to others (/root, a temporary folder).
+"""
+
+import ctypes
+import os
+import sys
+
+_PR_SET_PDEATHSIG, _PR_SET_SECUREBITS, _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE = 1, 28, 47, 2
+_SECBIT_NO_SETUID_FIXUP = 1 << 2
+_CAP_DAC_OVERRIDE = 1
+_CAPABILITY_VERSION_3 = 0x20080522
+
+
+def drop_root(libc: ctypes.CDLL, uid: int, gid: int) -> None:
+    """Change to `uid` and `gid`, keeping CAP_DAC_OVERRIDE across exec where the system allows it."""
+    # Keeps capabilities through the change of user, and in access(2), which initdb asks about its programs.
+    libc.prctl(_PR_SET_SECUREBITS, _SECBIT_NO_SETUID_FIXUP, 0, 0, 0)
+    os.setgroups([])
+    os.setresgid(gid, gid, gid)
+    os.setresuid(uid, uid, uid)
+    bit = 1 << _CAP_DAC_OVERRIDE
+    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
+    sets = (ctypes.c_uint32 * 6)(bit, bit, bit, 0, 0, 0)  # effective, permitted, inheritable; twice 32 bits
+    libc.capset(header, sets)
+    libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE, _CAP_DAC_OVERRIDE, 0, 0)
+
+
+def main(arguments: list[str]) -> None:
+    """Prepare the process and replace it with the command."""
+    parent, signal, uid, gid = map(int, arguments[:4])
+    command = arguments[4:]
+    if sys.platform == "linux":
+        libc = ctypes.CDLL(None)
+        if uid != os.geteuid():
+            drop_root(libc, uid, gid)
+        libc.prctl(_PR_SET_PDEATHSIG, signal, 0, 0, 0)  # after the change of user, which would clear it
+        if os.getppid() != parent:
+            sys.exit("the parent ended before the server started")
+    os.execv(command[0], command)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

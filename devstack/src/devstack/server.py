@@ -1,0 +1,224 @@
+"""What Kafka and PostgreSQL have in common: one server process that owns one directory."""
+
+import fcntl
+import os
+import subprocess
+import sys
+import time
+from abc import ABC, abstractmethod
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from signal import SIGKILL, Signals
+from types import TracebackType
+from typing import IO, ClassVar, Self
+
+import psutil
+
+_LAUNCH = Path(__file__).with_name("launch.py")
+# PR_SET_PDEATHSIG follows the thread that forked, so one thread that lives as long as this process forks all.
+_SPAWNER = ThreadPoolExecutor(max_workers=1, thread_name_prefix="devstack-spawner")
+
+
+class DevstackError(Exception):
+    """A server could not be made to run; the message says why and what to do."""
+
+
+class Server(ABC):
+    """One server process that owns one directory, with everything it writes below it.
+
+    `start` after `stop`, after `kill` or after a crash comes back with the same data at the same address.
+    The server ends when this process ends, however it ends (Linux). Only one process may use a directory at
+    a time. Not thread-safe.
+    """
+
+    name: ClassVar[str]
+    program: ClassVar[str]
+    stop_signal: ClassVar[Signals]
+    start_seconds: ClassVar[float] = 90
+    stop_seconds: ClassVar[float] = 30
+
+    def __init__(self, directory: Path) -> None:
+        """Make `directory` if there is none. Raises DevstackError when this user can't write there."""
+        self.directory = directory.resolve()
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            (self.directory / "lock").touch()
+        except OSError as error:
+            raise DevstackError(
+                f"{self.name} can't use {directory}: {error}; take another directory"
+            ) from error
+        self.log = self.directory / f"{self.name.lower()}.log"
+        self._process: subprocess.Popen[bytes] | None = None
+        self._lock: IO[str] | None = None
+
+    @abstractmethod
+    def _prepare(self) -> list[str]:
+        """Make what the server needs in its directory; return the command that runs it."""
+
+    @abstractmethod
+    def _answers(self) -> bool:
+        """Say whether the server answers its clients."""
+
+    def _user(self) -> tuple[int, int]:
+        """User and group ids under which the server runs."""
+        return os.geteuid(), os.getegid()
+
+    @property
+    def pid(self) -> int:
+        """Process id. Raises DevstackError when the server is not running."""
+        if self._process is None or self._process.poll() is not None:
+            raise DevstackError(f"{self.name} in {self.directory} is not running")
+        return self._process.pid
+
+    def start(self) -> None:
+        """Start the server and return when it answers; do nothing when it is running.
+
+        Raises DevstackError with the end of the server's log when it fails or takes longer than
+        `start_seconds`, and when another process uses the directory.
+        """
+        if self._process is not None and self._process.poll() is None:
+            return
+        self._lock = self._lock or lock(self.directory / "lock", wait=False)
+        try:
+            end_leftovers(self.program, self.directory)
+            self._process = self._spawn(self._prepare())
+            self._await_answer(self._process)
+        except BaseException:
+            self.kill()
+            raise
+
+    def stop(self) -> None:
+        """Shut the server down in order; kill it when that takes longer than `stop_seconds`."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(self.stop_signal)
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(self.stop_seconds)
+        self.kill()
+
+    def kill(self) -> None:
+        """End the server and its children at once with SIGKILL, as a crash would."""
+        if self._process is not None and self._process.poll() is None:
+            children = psutil.Process(self._process.pid).children(recursive=True)
+            self._process.kill()
+            self._process.wait()
+            _kill(children)
+        self._process = None
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def __enter__(self) -> Self:
+        """Start the server."""
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop the server."""
+        self.stop()
+
+    def _spawn(self, command: list[str]) -> subprocess.Popen[bytes]:
+        """Start a command in the directory, its output going to the log."""
+        uid, gid = self._user()
+        launch = [sys.executable, "-I", "-S", str(_LAUNCH)]
+        launch += map(str, (os.getpid(), int(self.stop_signal), uid, gid))
+        with self.log.open("ab") as log:
+            return _SPAWNER.submit(
+                subprocess.Popen[bytes],
+                [*launch, *command],
+                cwd=self.directory,
+                env={**os.environ, "LC_ALL": "C.UTF-8"},  # paths may hold any letters
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # a Ctrl-C is for the caller, who stops the server after its clients
+            ).result()
+
+    def _run(self, command: list[str]) -> None:
+        """Run a command to its end. Raises DevstackError with the log's end when it fails."""
+        program = Path(command[0]).name
+        process = self._spawn(command)
+        try:
+            code = process.wait(self.start_seconds)
+        except subprocess.TimeoutExpired:
+            raise DevstackError(
+                self._failure(f"{program} did not end in {self.start_seconds:.0f} s")
+            ) from None
+        finally:
+            process.kill()
+        if code != 0:
+            raise DevstackError(self._failure(f"{program} ended with code {code}"))
+
+    def _await_answer(self, process: subprocess.Popen[bytes]) -> None:
+        deadline = time.monotonic() + self.start_seconds
+        while not self._answers():
+            with suppress(subprocess.TimeoutExpired):
+                code = process.wait(0.05)
+                raise DevstackError(self._failure(f"it ended with code {code}"))
+            if time.monotonic() > deadline:
+                raise DevstackError(self._failure(f"no answer within {self.start_seconds:.0f} s"))
+
+    def _failure(self, reason: str) -> str:
+        with self.log.open(errors="replace") as log:
+            tail = "".join(deque(log, maxlen=15))
+        return f"{self.name} did not start: {reason}; the end of {self.log}:\n{tail}"
+
+
+def lock(file: Path, *, wait: bool) -> IO[str]:
+    """Open `file` and lock it until it is closed or this process ends.
+
+    Raises DevstackError when it is locked by another process and `wait` is false.
+    """
+    opened = file.open("a")
+    try:
+        fcntl.flock(opened, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        opened.close()
+        raise DevstackError(
+            f"{file.parent} is in use by another run: end it, or take another directory"
+        ) from None
+    return opened
+
+
+def end_leftovers(program: str, directory: Path) -> None:
+    """End processes named `program` that work in `directory`: those of an owner that was killed.
+
+    They were told to stop when their owner ended (see launch.py); what is still there after 3 s is killed.
+    """
+    leftovers = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.name() == program and Path(process.cwd()).is_relative_to(directory):
+                leftovers.append(process)
+    _kill(still_running(leftovers, 3))
+
+
+def _kill(processes: list[psutil.Process]) -> None:
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.send_signal(SIGKILL)
+    still_running(processes, 10)
+
+
+def still_running(processes: list[psutil.Process], seconds: float) -> list[psutil.Process]:
+    """Wait until the processes have ended, at most so long; return those that have not.
+
+    A zombie has ended: some containers' first process never collects what it inherits. While it has threads
+    left it still holds its ports.
+    """
+    deadline = time.monotonic() + seconds
+    while (running := [process for process in processes if _runs(process)]) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return running
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and (
+            process.status() != psutil.STATUS_ZOMBIE or process.num_threads() > 1
+        )
+    except psutil.NoSuchProcess:
+        return False

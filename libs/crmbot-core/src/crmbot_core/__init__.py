@@ -1,0 +1,1 @@
+"""What the services share: the contracts, settings, telemetry and lifecycle."""

@@ -1,0 +1,16 @@
+"""The contract of the two streams: models, streams and the check of whole batches."""
+
+from crmbot_core.contracts.models import Action, Nature, Transaction
+from crmbot_core.contracts.streams import ACTIONS, NATURE, STREAMS, Column, Stream, stream_named
+
+__all__ = [
+    "ACTIONS",
+    "NATURE",
+    "STREAMS",
+    "Action",
+    "Column",
+    "Nature",
+    "Stream",
+    "Transaction",
+    "stream_named",
+]

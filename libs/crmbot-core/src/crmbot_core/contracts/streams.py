@@ -1,0 +1,111 @@
+"""The two streams: their names everywhere, their columns, their SQLite tables."""
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from types import NoneType
+from typing import Any, Literal, get_args, get_origin
+
+from crmbot_core.contracts.models import MRF_PATTERN, Action, Nature, Transaction
+from crmbot_core.errors import ConfigurationError
+
+# Written by the producer from the file's `source` table, not kept in each row of the bot's file.
+SOURCE_COLUMNS = ("schema_version", "source_id", "mrf")
+
+
+@dataclass(frozen=True)
+class Column:
+    """One field of the contract as a column. `values` are the only ones allowed, empty when free."""
+
+    name: str
+    kind: Literal["text", "integer"]
+    nullable: bool
+    values: tuple[str | int, ...]
+
+
+@dataclass(frozen=True)
+class Stream:
+    """A stream of transactions; `name` is also its table's name in the bot's SQLite file."""
+
+    name: Literal["actions", "nature"]
+    model: type[Transaction]
+
+    def topic(self, mrf: str) -> str:
+        """Return the Kafka topic of one MRF; the warehouse table bears the same name."""
+        return f"crm_bot_{self.name}_{checked_mrf(mrf)}"
+
+    def table(self, mrf: str) -> str:
+        """Return the warehouse table of one MRF."""
+        return self.topic(mrf)
+
+    @cached_property
+    def columns(self) -> tuple[Column, ...]:
+        """The contract's fields in message, COPY and JSON order."""
+        return tuple(_column(name, field.annotation) for name, field in self.model.model_fields.items())
+
+    @cached_property
+    def column_names(self) -> tuple[str, ...]:
+        return tuple(column.name for column in self.columns)
+
+    @cached_property
+    def sqlite_columns(self) -> tuple[Column, ...]:
+        """The columns that the bot's file keeps in each row."""
+        return tuple(column for column in self.columns if column.name not in SOURCE_COLUMNS)
+
+    @property
+    def sqlite_ddl(self) -> str:
+        """The script that makes the bot's file: the stream's table and `source`, the file's identities.
+
+        `source` has a row for each identity the file has had: rows with a `transaction_id` above
+        `starts_after`, up to the next identity's, belong to it (see `crmbot-generator new-source`).
+        """
+        return (
+            "CREATE TABLE source (source_id TEXT PRIMARY KEY, stream TEXT NOT NULL, mrf TEXT NOT NULL, "
+            "schema_version INTEGER NOT NULL, starts_after INTEGER NOT NULL UNIQUE);\n"
+            f"CREATE TABLE {self.name} (\n  "
+            + ",\n  ".join(_sqlite_column(column) for column in self.sqlite_columns)
+            + "\n);\n"
+        )
+
+
+ACTIONS = Stream("actions", Action)
+NATURE = Stream("nature", Nature)
+STREAMS = {stream.name: stream for stream in (ACTIONS, NATURE)}
+
+
+def stream_named(name: str) -> Stream:
+    """Return the stream of that name; raise ConfigurationError for any other."""
+    for stream in STREAMS.values():
+        if stream.name == name:
+            return stream
+    raise ConfigurationError(f"no stream {name!r}: use one of {', '.join(STREAMS)}")
+
+
+def checked_mrf(mrf: str) -> str:
+    """Return `mrf` if it is a name such as mrf1, which is safe inside topic and table names.
+
+    Raises:
+        ConfigurationError: for anything else.
+    """
+    if not re.fullmatch(MRF_PATTERN, mrf):
+        raise ConfigurationError(f"no MRF {mrf!r}: expected a name such as mrf1")
+    return mrf
+
+
+def _column(name: str, annotation: Any) -> Column:  # noqa: ANN401  (what typing calls an annotation)
+    options = get_args(annotation) if NoneType in get_args(annotation) else (annotation,)
+    (kind,) = (option for option in options if option is not NoneType)
+    values = get_args(kind) if get_origin(kind) is Literal else ()
+    is_integer = kind is int or (values and isinstance(values[0], int))
+    return Column(name, "integer" if is_integer else "text", NoneType in options, values)
+
+
+def _sqlite_column(column: Column) -> str:
+    if column.name == "transaction_id":
+        return "transaction_id INTEGER PRIMARY KEY AUTOINCREMENT"
+    parts = [column.name, column.kind.upper()]
+    if not column.nullable:
+        parts.append("NOT NULL")
+    if column.values:
+        parts.append(f"CHECK ({column.name} IN ({', '.join(repr(value) for value in column.values)}))")
+    return " ".join(parts)

@@ -1,0 +1,151 @@
+"""Kafka client settings, errors and the few admin calls that producer and consumer share."""
+
+import logging
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import structlog
+from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
+
+from crmbot_core.errors import ConfigurationError, CrmBotError, StoppedError, TransientError
+
+STATE_TOPIC = "crm_bot_producer_state"
+ADMIN_TIMEOUT_SECONDS = 15.0
+EARLIEST = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
+LATEST = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+
+ClientConfig = dict[str, Any]
+_Answer = TypeVar("_Answer")
+
+_CONFIGURATION_CODES = frozenset(
+    {
+        KafkaError._INVALID_ARG,
+        KafkaError._AUTHENTICATION,
+        KafkaError._SSL,
+        KafkaError.SASL_AUTHENTICATION_FAILED,
+        KafkaError.UNSUPPORTED_SASL_MECHANISM,
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        KafkaError.GROUP_AUTHORIZATION_FAILED,
+        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+        KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+        KafkaError._UNKNOWN_TOPIC,
+        KafkaError._UNKNOWN_PARTITION,
+    }
+)
+_FENCED_CODES = frozenset({KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH})
+
+
+class _ToStructlog(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        structlog.get_logger().log(record.levelno, "librdkafka", detail=record.getMessage())
+
+
+def client_config(
+    settings: Mapping[str, str], *, defaults: ClientConfig, fixed: ClientConfig
+) -> ClientConfig:
+    """Merge the user's settings over our defaults, and what the promises rest on over both.
+
+    Raises:
+        ConfigurationError: if a setting contradicts a fixed one.
+    """
+    for name, value in fixed.items():
+        if name in settings and settings[name].lower() != str(value).lower():
+            raise ConfigurationError(
+                f"{variable_name(name)} must be {value} here: exactly-once rests on it; remove the variable"
+            )
+    logger = logging.getLogger("librdkafka")
+    if not logger.handlers:
+        logger.addHandler(_ToStructlog())
+        logger.propagate = False
+    return defaults | dict(settings) | fixed | {"logger": logger}
+
+
+def variable_name(setting: str) -> str:
+    """Return the environment variable of a Kafka setting: sasl.mechanism is KAFKA_SASL_MECHANISM."""
+    return "KAFKA_" + setting.upper().replace(".", "_")
+
+
+def as_error(error: KafkaError) -> CrmBotError:
+    """Return what a Kafka error means for the user: wrong settings, fenced, or worth another try."""
+    text = error.str()
+    if error.code() in _CONFIGURATION_CODES:
+        if text.startswith("No such configuration property"):
+            name = variable_name(text.split('"')[1])
+            return ConfigurationError(f"{name}: Kafka knows no such setting; correct or remove the variable")
+        return ConfigurationError(f"Kafka: {text}")
+    if error.code() in _FENCED_CODES:
+        return StoppedError(f"another process has taken over: {text}")
+    if error.fatal():
+        return CrmBotError(f"the Kafka client cannot go on: {text}")
+    return TransientError(f"Kafka: {text}")
+
+
+@contextmanager
+def translated_errors() -> Iterator[None]:
+    """Turn KafkaException into the error that `as_error` makes of it."""
+    try:
+        yield
+    except KafkaException as exception:
+        error = exception.args[0]
+        raise as_error(error) from exception
+
+
+def admin_client(settings: Mapping[str, str]) -> AdminClient:
+    """Return an admin client; raises ConfigurationError for settings that Kafka does not know."""
+    with translated_errors():
+        return AdminClient(client_config(settings, defaults={}, fixed={}))
+
+
+def topic_id(admin: AdminClient, topic: str) -> str:
+    """Return the identity that Kafka gave the topic (KIP-516).
+
+    Raises:
+        ConfigurationError: if there is no such topic.
+        TransientError: if the broker does not answer.
+    """
+    answer = admin.describe_topics(TopicCollection([topic]), request_timeout=ADMIN_TIMEOUT_SECONDS)[topic]
+    with missing_topic_named(topic):
+        return str(wait_for(answer).topic_id)
+
+
+def offsets(
+    admin: AdminClient, partitions: list[TopicPartition], spec: OffsetSpec
+) -> dict[tuple[str, int], int]:
+    """Return the earliest or latest offset of each partition, open transactions included."""
+    answers = admin.list_offsets(
+        {TopicPartition(p.topic, p.partition): spec for p in partitions},
+        isolation_level=IsolationLevel.READ_UNCOMMITTED,
+        request_timeout=ADMIN_TIMEOUT_SECONDS,
+    )
+    return {(p.topic, p.partition): wait_for(answer).offset for p, answer in answers.items()}
+
+
+def partition_count(admin: AdminClient, topic: str) -> int:
+    """Return the number of the topic's partitions; raises as `topic_id` does."""
+    answer = admin.describe_topics(TopicCollection([topic]), request_timeout=ADMIN_TIMEOUT_SECONDS)[topic]
+    with missing_topic_named(topic):
+        return len(wait_for(answer).partitions)
+
+
+def wait_for(answer: "Future[_Answer]") -> _Answer:
+    """Return an admin call's answer, its errors translated."""
+    with translated_errors():
+        return answer.result(timeout=ADMIN_TIMEOUT_SECONDS + 5)
+
+
+@contextmanager
+def missing_topic_named(topic: str) -> Iterator[None]:
+    """Say how to make the topic when the broker answers that there is none."""
+    try:
+        yield
+    except ConfigurationError as error:
+        cause = error.__cause__
+        if isinstance(cause, KafkaException) and cause.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+            raise ConfigurationError(
+                f"there is no topic {topic}: make it with `crmbot-producer topics`"
+            ) from None
+        raise

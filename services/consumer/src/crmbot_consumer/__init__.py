@@ -1,0 +1,1 @@
+"""Loads the transactions from Kafka into the warehouse, exactly once."""

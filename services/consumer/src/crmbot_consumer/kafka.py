@@ -1,0 +1,176 @@
+"""The consumer's Kafka: a subscription whose positions come from the ledger, never from Kafka."""
+
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Protocol, cast
+
+from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
+
+from crmbot_consumer.batch import Messages
+from crmbot_consumer.ledger import Position, checked_position
+from crmbot_core.errors import StoppedError, TransientError
+from crmbot_core.kafka import (
+    EARLIEST,
+    LATEST,
+    admin_client,
+    as_error,
+    client_config,
+    offsets,
+    topic_id,
+    translated_errors,
+)
+from crmbot_core.telemetry import Logger
+
+
+@dataclass
+class Buffer:
+    """Messages by partition that wait to become a batch.
+
+    `oldest` is when the first of them was taken, on the monotonic clock; `oldest_timestamp` is the time that
+    Kafka gave it, in seconds since 1970.
+    """
+
+    messages: defaultdict[int, Messages] = field(default_factory=lambda: defaultdict(Messages))
+    count: int = 0
+    oldest: float = 0.0
+    oldest_timestamp: float = 0.0
+
+
+class Owner(Protocol):
+    """Who works on the partitions of a subscription."""
+
+    def take(self, partitions: Sequence[int]) -> dict[int, Position]:
+        """Return where the ledger ends, of those partitions that it knows."""
+        ...
+
+    def placed(self, positions: dict[int, Position]) -> None:
+        """Hear where partitions start."""
+        ...
+
+    def give_up(self, partitions: Sequence[int]) -> None:
+        """Bring the work on partitions to an end: another consumer will have them."""
+        ...
+
+
+class Subscription:
+    """The topic as a member of its consumer group, KIP-848.
+
+    A partition that the group assigns is fetched from the ledger's position on, and from nowhere else: there
+    is no seek that a fetch under way could overtake.
+
+    Raises everywhere: TransientError, ConfigurationError, and StoppedError where Kafka lost data. After any
+    of them, close this and open another.
+    """
+
+    def __init__(self, settings: Mapping[str, str], topic: str, owner: Owner, logger: Logger) -> None:
+        self._topic = topic
+        self._owner = owner
+        self._logger = logger
+        self._admin = admin_client(settings)
+        self.assigned: set[int] = set()
+        topic_id(self._admin, topic)
+        with translated_errors():
+            self._consumer = Consumer(
+                client_config(
+                    settings,
+                    defaults={
+                        "group.id": f"crmbot-consumer-{topic}",
+                        # Bounds the memory of what is fetched ahead.
+                        "queued.max.messages.kbytes": 32 * 1024,
+                        "fetch.wait.max.ms": 100,
+                        # Its default of a second stops the fetching each time the queue has been full.
+                        "fetch.queue.backoff.ms": 10,
+                    },
+                    fixed={
+                        "group.protocol": "consumer",
+                        "isolation.level": "read_committed",
+                        "enable.auto.commit": False,
+                        "enable.auto.offset.store": False,
+                        "auto.offset.reset": "error",
+                    },
+                )
+            )
+            self._consumer.subscribe(
+                [topic], on_assign=self._assign, on_revoke=self._revoke, on_lost=self._revoke
+            )
+
+    def poll(self, buffer: Buffer, limit: int, timeout: float) -> None:
+        """Take up to `limit` messages, within `timeout` seconds, into the buffer; serves rebalances."""
+        with translated_errors():
+            messages = self._consumer.consume(limit, timeout)
+        if any(message.error() is not None for message in messages):
+            messages = [message for message in messages if not self._is_error(message)]
+        # What was fetched before a rebalance does not belong to any batch.
+        messages = [message for message in messages if message.partition() in self.assigned]
+        if messages and not buffer.count:
+            buffer.oldest, buffer.oldest_timestamp = time.monotonic(), messages[0].timestamp()[1] / 1000
+        for partition, run in groupby(messages, key=Message.partition):
+            taken = buffer.messages[cast("int", partition)]
+            together = list(run)
+            taken.offsets += cast("Iterable[int]", map(Message.offset, together))
+            taken.keys += cast("Iterable[bytes | None]", map(Message.key, together))
+            taken.values += cast("Iterable[bytes | None]", map(Message.value, together))
+        buffer.count += len(messages)
+
+    def mirror(self, positions: Mapping[int, int]) -> None:
+        """Write offsets to Kafka for lag tools and autoscalers; a failure is theirs, not ours."""
+        mirrored = [TopicPartition(self._topic, partition, offset) for partition, offset in positions.items()]
+        try:
+            with translated_errors():
+                self._consumer.commit(offsets=mirrored, asynchronous=True)
+        except TransientError as error:
+            self._logger.warning("offsets not mirrored to Kafka", reason=str(error))
+
+    def high_watermark(self, partition: int) -> int:
+        """Return the last known end of a partition, without asking the broker; negative if not known."""
+        _, high = self._consumer.get_watermark_offsets(TopicPartition(self._topic, partition), cached=True)
+        return int(high)
+
+    def close(self) -> None:
+        """Leave the group."""
+        self._consumer.close()
+
+    def _assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        """Runs inside `poll`, which raises what this raises."""
+        numbers = sorted(p.partition for p in partitions)
+        ledger = self._owner.take(numbers)
+        identity = topic_id(self._admin, self._topic)
+        earliest = offsets(self._admin, partitions, EARLIEST)
+        latest = offsets(self._admin, partitions, LATEST)
+        positions = {}
+        for number in numbers:
+            key = (self._topic, number)
+            positions[number] = checked_position(
+                *key, ledger.get(number), identity, earliest[key], latest[key]
+            )
+        consumer.incremental_assign(
+            [TopicPartition(self._topic, number, p.next_offset) for number, p in positions.items()]
+        )
+        self.assigned |= positions.keys()
+        self._owner.placed(positions)
+        self._logger.info("assigned", offsets={number: p.next_offset for number, p in positions.items()})
+
+    def _revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        numbers = sorted(p.partition for p in partitions)
+        self._owner.give_up(numbers)
+        self.assigned -= set(numbers)
+        self._logger.info("revoked", partitions=numbers)
+
+    def _is_error(self, message: Message) -> bool:
+        """Tell errors from messages: raise what ends the work, log what the client mends by itself."""
+        error = message.error()
+        if error is None:
+            return False
+        if error.code() == KafkaError._AUTO_OFFSET_RESET:
+            raise StoppedError(
+                f"{self._topic} partition {message.partition()}: data loss: Kafka no longer has the next "
+                f"message ({error.str()}); start the consumer again to see what is missing"
+            )
+        meaning = as_error(error)
+        if not isinstance(meaning, TransientError):
+            raise meaning
+        self._logger.warning("kafka", reason=str(meaning))
+        return True

@@ -1,0 +1,41 @@
+"""Every metric of the consumer."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+_LABELS = ["mrf", "stream"]
+_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+
+ROWS_LOADED = Counter("crmbot_consumer_rows_loaded_total", "Rows committed to the warehouse", _LABELS)
+ROWS_REJECTED = Counter(
+    "crmbot_consumer_rows_rejected_total", "Messages committed to the rejects table", _LABELS
+)
+ROWS_DUPLICATE = Counter(
+    "crmbot_consumer_rows_duplicate_total", "Messages dropped because their row was in the warehouse", _LABELS
+)
+RETRIES = Counter(
+    "crmbot_consumer_retries_total",
+    "Times that unfinished work was dropped and read again",
+    [*_LABELS, "cause"],
+)
+PREPARE_SECONDS = Histogram(
+    "crmbot_consumer_prepare_seconds", "Time to check and format one batch", _LABELS, buckets=_SECONDS
+)
+LOAD_SECONDS = Histogram(
+    "crmbot_consumer_load_seconds", "Time of one warehouse transaction", _LABELS, buckets=_SECONDS
+)
+BATCH_ROWS = Histogram(
+    "crmbot_consumer_batch_rows",
+    "Messages in one batch",
+    _LABELS,
+    buckets=(1, 10, 100, 1_000, 5_000, 10_000, 20_000, 50_000, 100_000, 500_000),
+)
+LATENCY_SECONDS = Histogram(
+    "crmbot_consumer_latency_seconds",
+    "Time from the broker's timestamp of a batch's oldest message to its commit in the warehouse",
+    _LABELS,
+    buckets=_SECONDS,
+)
+LAG_ROWS = Gauge(
+    "crmbot_consumer_lag_rows", "Messages in Kafka that are not loaded yet", [*_LABELS, "partition"]
+)
+PARTITIONS = Gauge("crmbot_consumer_partitions", "Partitions that this consumer holds", _LABELS)

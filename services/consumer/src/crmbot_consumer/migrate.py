@@ -1,0 +1,57 @@
+"""Creates or upgrades the warehouse's tables from the files of `sql/`."""
+
+from pathlib import Path
+
+from psycopg import errors
+
+from crmbot_consumer.settings import MigrateSettings
+from crmbot_core import psql
+from crmbot_core.errors import ConfigurationError
+from crmbot_core.warehouse import Connection, connect, storage_clauses, translated_errors
+
+_BOOTSTRAP = "000_migrations.sql"
+_TRIES = 5
+
+
+def migrate(settings: MigrateSettings) -> list[str]:
+    """Apply the files that this warehouse does not have yet, and return their names.
+
+    Safe to run again and by several at once: all files are applied in one transaction that holds the table of
+    migrations, so that the others wait and then find nothing to do.
+
+    Raises:
+        ConfigurationError: no files, or no right to make tables.
+        TransientError: the warehouse does not answer.
+    """
+    common, mrf = settings.sql_dir / "common", settings.sql_dir / "mrf"
+    files = {path.name: path for path in sorted(common.glob("*.sql")) if path.name != _BOOTSTRAP}
+    files |= {f"{path.name} {settings.mrf}": path for path in sorted(mrf.glob("*.sql"))}
+    if not files:
+        raise ConfigurationError(f"SQL_DIR: no migrations in {settings.sql_dir.absolute()}")
+    with connect(settings) as connection, translated_errors():
+        values = storage_clauses(connection, settings.sql_dir) | {"mrf": settings.mrf}
+        _make_migrations_table(connection, psql.script(common / _BOOTSTRAP, values))
+        with connection.transaction():
+            connection.execute("LOCK TABLE crm_bot_migrations IN ACCESS EXCLUSIVE MODE")
+            applied = {name for (name,) in connection.execute("SELECT name FROM crm_bot_migrations")}
+            missing = {name: path for name, path in files.items() if name not in applied}
+            for name, path in missing.items():
+                _apply(connection, name, path, values)
+        return list(missing)
+
+
+def _apply(connection: Connection, name: str, path: Path, values: dict[str, str]) -> None:
+    connection.execute(psql.script(path, values).encode())
+    connection.execute("INSERT INTO crm_bot_migrations (name) VALUES (%s)", (name,))
+
+
+def _make_migrations_table(connection: Connection, script: str) -> None:
+    """CREATE TABLE IF NOT EXISTS, which may fail when two run it at once: the next try finds the table."""
+    for attempt in range(_TRIES):
+        try:
+            connection.execute(script.encode())
+        except (errors.UniqueViolation, errors.DuplicateTable, errors.DuplicateObject):
+            if attempt == _TRIES - 1:
+                raise
+        else:
+            return

@@ -1,0 +1,51 @@
+"""Settings of the consumer."""
+
+from pydantic import Field
+
+from crmbot_core.contracts import Stream, stream_named
+from crmbot_core.settings import LogSettings, MrfName, ServiceSettings, StreamName, WarehouseSettings
+
+
+class TopicSettings(LogSettings, WarehouseSettings):
+    """Which topic and table a command is about."""
+
+    mrf: MrfName = Field(description="macro-regional branch, mrf1 and so on")
+    stream: StreamName = Field(description="actions or nature")
+
+    @property
+    def contract(self) -> Stream:
+        return stream_named(self.stream)
+
+    @property
+    def topic(self) -> str:
+        return self.contract.topic(self.mrf)
+
+    @property
+    def table(self) -> str:
+        return self.contract.table(self.mrf)
+
+
+class ConsumerSettings(TopicSettings, ServiceSettings):
+    """What `crmbot-consumer run` reads."""
+
+    batch_rows: int = Field(default=20_000, ge=1, le=500_000, description="messages in a batch, at most")
+    batch_seconds: float = Field(
+        default=1.0, gt=0, le=600, description="age at which a batch is loaded though it is not full"
+    )
+    drain_seconds: float = Field(
+        default=20.0,
+        gt=0,
+        le=600,
+        description="wait for a running load before partitions are given up; less than the grace period",
+    )
+    max_rejects_in_a_row: int = Field(
+        default=1_000,
+        ge=1,
+        description="rejected messages in a row, in one partition, after which the consumer stops",
+    )
+
+
+class MigrateSettings(LogSettings, WarehouseSettings):
+    """What `crmbot-consumer migrate` reads."""
+
+    mrf: MrfName = Field(description="macro-regional branch, mrf1 and so on")

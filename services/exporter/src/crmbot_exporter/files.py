@@ -1,0 +1,111 @@
+"""Files that appear whole or not at all."""
+
+import errno
+import fcntl
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory, gettempdir
+from typing import BinaryIO
+
+from xlsxwriter.exceptions import FileCreateError
+
+from crmbot_core.errors import ConfigurationError, CrmBotError
+
+_SCRATCH_PREFIX = "crmbot-exporter-"
+_WRONG_FOLDER = (errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+@contextmanager
+def replaced(path: Path) -> Iterator[BinaryIO]:
+    """Write `path` anew: yield a file beside it, which takes its place at the end if nothing was raised.
+
+    The file is locked while its run lives, so that the next run can tell a killed run's leftover from another
+    run's work, and removes it.
+
+    Raises:
+        ConfigurationError: if the folder is missing or closed to us.
+        CrmBotError: if the disk is full or fails; the old file is untouched.
+    """
+    with _one_line(path):
+        _remove_abandoned(path.parent, f".{path.name}.*.tmp")
+        temporary, file = _locked_file(path)
+        try:
+            with file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+                temporary.replace(path)
+            _sync_folder(path.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """Yield a folder in TMPDIR for the parts of a workbook; a killed run's is removed by the next run."""
+    _remove_abandoned(Path(gettempdir()), f"{_SCRATCH_PREFIX}*")
+    with TemporaryDirectory(prefix=_SCRATCH_PREFIX) as name:
+        folder = os.open(name, os.O_RDONLY)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX)
+            yield Path(name)
+        finally:
+            os.close(folder)
+
+
+def _locked_file(path: Path) -> tuple[Path, BinaryIO]:
+    while True:
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+        # Not tempfile's: that would leave the workbook closed to everyone but the exporter.
+        file = temporary.open("xb")
+        fcntl.flock(file, fcntl.LOCK_EX)
+        # Another run may have taken it for a leftover before it was locked.
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(file.fileno()), temporary.stat()):
+                return temporary, file
+        file.close()
+
+
+def _remove_abandoned(folder: Path, pattern: str) -> None:
+    for leftover in folder.glob(pattern):
+        with suppress(OSError):  # in use, gone by now, or someone else's
+            descriptor = os.open(leftover, os.O_RDONLY)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if leftover.is_dir():
+                    shutil.rmtree(leftover)
+                else:
+                    leftover.unlink()
+            finally:
+                os.close(descriptor)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _one_line(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, FileCreateError) as error:
+        # XlsxWriter wraps what the system said.
+        cause = error.args[0] if isinstance(error, FileCreateError) else error
+        if not isinstance(cause, OSError):
+            raise
+        if cause.errno in _WRONG_FOLDER:
+            raise ConfigurationError(
+                f"{path} cannot be written: {cause.strerror}; check OUTPUT_DIR and TMPDIR"
+            ) from error
+        raise CrmBotError(
+            f"{path} was not written, the old one is untouched: {cause.strerror}; a workbook needs room "
+            f"in {path.parent} and, for its parts, in {gettempdir()} (TMPDIR)"
+        ) from error

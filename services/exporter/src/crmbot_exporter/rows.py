@@ -1,0 +1,125 @@
+"""The data sheets: every row of the stream, from a server-side cursor, in bounded memory."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain, islice
+from typing import Any
+
+from psycopg import sql
+from xlsxwriter import Workbook
+from xlsxwriter.worksheet import Worksheet
+
+from crmbot_core.contracts import Stream
+from crmbot_core.warehouse import Connection
+from crmbot_exporter.cells import is_plain, write_text
+from crmbot_exporter.labels import LABELS
+from crmbot_exporter.layout import EXCEL_ROWS, Column, Kind, data_sheet_names
+from crmbot_exporter.sheets import set_page
+from crmbot_exporter.theme import Theme
+
+Row = Sequence[object]
+Write = Callable[[int, int, Any], None]
+
+_FETCHED_ROWS = 5_000
+_EXACT_INTEGERS = 10**15  # Excel keeps 15 digits
+# The database turns values into what Excel keeps, which is cheaper than doing it for each cell in Python:
+# a moment is a number of days since 30.12.1899 in the MRF's time zone.
+_EXPRESSIONS = {
+    Kind.TEXT: "{column}::text",
+    Kind.INTEGER: "{column}",
+    Kind.IDENTIFIER: "{column}",
+    Kind.ROUBLES_KOPECKS: "{column}::double precision",
+    Kind.MOMENT: ("(extract(epoch FROM {column} AT TIME ZONE {zone}) / 86400.0 + 25569)::double precision"),
+}
+
+
+def read_rows(
+    connection: Connection, stream: Stream, mrf: str, columns: Sequence[Column], timezone: str
+) -> Iterator[Row]:
+    """Yield every row of the stream in the order of time, as the declared columns, fit for `write_rows`."""
+    selected = sql.SQL(", ").join(
+        sql.SQL(_EXPRESSIONS[column.kind]).format(
+            column=sql.Identifier(column.name), **_zone(column.kind, timezone)
+        )
+        for column in columns
+    )
+    query = sql.SQL("SELECT {} FROM {} ORDER BY occurred_at, source_id, transaction_id").format(
+        selected, sql.Identifier(stream.table(mrf))
+    )
+    with connection.cursor(name="crmbot_exporter_rows") as cursor:
+        cursor.itersize = _FETCHED_ROWS
+        yield from cursor.execute(query, binary=True)
+
+
+def write_rows(
+    workbook: Workbook,
+    formats: Theme,
+    columns: Sequence[Column],
+    rows: Iterable[Row],
+    row_limit: int = EXCEL_ROWS,
+) -> int:
+    """Write rows on as many sheets as their number makes necessary; return how many rows there were."""
+    remaining = iter(rows)
+    names = data_sheet_names()
+    written = 0
+    first: list[Row] = []
+    while True:
+        part = chain(first, islice(remaining, row_limit - 1 - len(first)))
+        written += _write_sheet(workbook.add_worksheet(next(names)), formats, columns, part)
+        first = list(islice(remaining, 1))
+        if not first:
+            return written
+
+
+def _write_sheet(worksheet: Worksheet, formats: Theme, columns: Sequence[Column], rows: Iterable[Row]) -> int:
+    for index, column in enumerate(columns):
+        worksheet.set_column_pixels(index, index, column.width, formats.data(column.kind))
+    worksheet.set_row_pixels(0, 40)
+    for index, column in enumerate(columns):
+        worksheet.write_string(0, index, column.title, formats.header(column.kind))
+    writers = [_writer(worksheet, formats, column) for column in columns]
+    row = 0
+    for row, values in enumerate(rows, 1):
+        for index, value in enumerate(values):
+            if value is not None:
+                writers[index](row, index, value)
+    worksheet.freeze_panes(1, 0)
+    worksheet.autofilter(0, 0, row, len(columns) - 1)
+    worksheet.repeat_rows(0)
+    set_page(worksheet)
+    return row
+
+
+def _writer(worksheet: Worksheet, formats: Theme, column: Column) -> Write:
+    """Return what writes a value of this column; it runs for each cell, so it does little."""
+    if column.kind is Kind.TEXT:
+        return _text_writer(worksheet, formats, LABELS.get(column.name, {}))
+    return _number_writer(worksheet)
+
+
+def _text_writer(worksheet: Worksheet, formats: Theme, codes: Mapping[str, str]) -> Write:
+    write_string = worksheet.write_string
+
+    def write(row: int, index: int, value: Any) -> None:  # noqa: ANN401  (the query says that it is text)
+        text: str = codes.get(value, value)
+        if is_plain(text):
+            write_string(row, index, text)
+        else:
+            write_text(worksheet, row, index, text, formats.plain)
+
+    return write
+
+
+def _number_writer(worksheet: Worksheet) -> Write:
+    write_number = worksheet.write_number
+
+    def write(row: int, index: int, value: Any) -> None:  # noqa: ANN401  (the query says that it is a number)
+        if -_EXACT_INTEGERS < value < _EXACT_INTEGERS:
+            write_number(row, index, value)
+        elif isinstance(value, int):
+            worksheet.write_string(row, index, str(value))
+
+    return write
+
+
+def _zone(kind: Kind, timezone: str) -> dict[str, sql.Composable]:
+    return {"zone": sql.Literal(timezone)} if kind is Kind.MOMENT else {}

@@ -1,0 +1,140 @@
+"""Colours, fonts and number formats of the workbooks: the one place that says how they look."""
+
+from functools import cache
+
+from xlsxwriter import Workbook
+from xlsxwriter.format import Format
+
+from crmbot_exporter.layout import Kind
+
+FONT = "Arial"
+
+INK = "#1F2A3C"
+MUTED = "#6B778C"
+GRID = "#DFE4EC"
+BAND = "#F3F6FA"
+NAVY = "#17365D"
+PALE = "#C9D6E8"
+BLUE = "#2F6DB5"
+LIGHT_BLUE = "#8FB8E3"
+ORANGE = "#EE8A2B"
+GREEN = "#3A9D6E"
+RED = "#CF4B43"
+VIOLET = "#7A62B3"
+TEAL = "#2BA3A8"
+YELLOW = "#E9B949"
+GREY = "#9AA5B5"
+
+# For the parts of a whole, in this order, but for the codes whose meaning has a colour.
+SEQUENCE = (BLUE, LIGHT_BLUE, TEAL, VIOLET, YELLOW, ORANGE, GREY)
+CODE_COLOURS = {"connected": GREEN, "order_placed": GREEN, "lost": RED, "refused": RED, "no_answer": GREY}
+BAR = "#CFE2F5"
+SCALE = ("#FFFFFF", "#CFE2F5", "#7FB0E0")
+
+NUMBER_FORMATS = {
+    Kind.TEXT: "General",
+    Kind.INTEGER: "#,##0",
+    Kind.IDENTIFIER: "0",
+    Kind.DECIMAL: "#,##0.0",
+    Kind.PERCENT: "0.0%",
+    Kind.ROUBLES: r'#,##0\ [$₽-419];-#,##0\ [$₽-419];"–"',
+    Kind.ROUBLES_KOPECKS: r"#,##0.00\ [$₽-419]",
+    Kind.DATE: "dd.mm.yyyy",
+    Kind.MOMENT: "dd.mm.yyyy hh:mm:ss",
+}
+
+_LEFT = (Kind.TEXT, Kind.DATE, Kind.MOMENT)
+
+
+def axis_format(kind: Kind, greatest: float) -> str:
+    """Return a short number format for an axis or a data label whose greatest value is this."""
+    if kind is Kind.PERCENT:
+        return "0%" if greatest > 0.1 else "0.0%"
+    if kind in (Kind.ROUBLES, Kind.ROUBLES_KOPECKS):
+        if greatest >= 10_000_000:
+            return '#,##0.0,, "млн ₽"' if greatest < 100_000_000 else '#,##0,, "млн ₽"'
+        return '#,##0, "тыс. ₽"' if greatest >= 10_000 else '#,##0 "₽"'
+    return NUMBER_FORMATS[kind]
+
+
+class Theme:
+    """The cell formats of one workbook."""
+
+    def __init__(self, workbook: Workbook) -> None:
+        def add(**properties: object) -> Format:
+            return workbook.add_format(
+                {"font_name": FONT, "font_size": 10, "font_color": INK, "valign": "vcenter", **properties}
+            )
+
+        band = {"bg_color": NAVY, "indent": 1}
+        self.title = add(bold=True, font_size=16, font_color="#FFFFFF", **band)
+        self.subtitle = add(font_color=PALE, **band)
+        self.plain = add()
+        self.note = add(font_color=MUTED, italic=True, indent=1)
+        self.heading = add(bold=True, font_size=12, font_color=NAVY, bottom=1, bottom_color=GRID)
+        self.link = add(font_color=BLUE, underline=1, indent=1)
+        self.card_title = add(font_color=MUTED, bg_color=BAND, indent=1, top=5, top_color=BLUE)
+        self.card_end = add(bg_color=BAND)
+
+        @cache
+        def card_value(kind: Kind) -> Format:
+            return add(
+                bold=True,
+                font_size=20,
+                font_color=NAVY,
+                bg_color=BAND,
+                align="left",
+                indent=1,
+                num_format=NUMBER_FORMATS[kind],
+            )
+
+        @cache
+        def header(kind: Kind) -> Format:
+            return add(
+                bold=True,
+                font_color=NAVY,
+                bg_color=BAND,
+                bottom=2,
+                bottom_color=BLUE,
+                text_wrap=True,
+                **_alignment(kind),
+            )
+
+        @cache
+        def cell(kind: Kind) -> Format:
+            return add(bottom=1, bottom_color=GRID, **_look(kind))
+
+        @cache
+        def total(kind: Kind) -> Format:
+            return add(
+                bold=True,
+                bg_color=BAND,
+                top=1,
+                top_color=BLUE,
+                **_look(kind),
+            )
+
+        @cache
+        def data(kind: Kind) -> Format:
+            # For whole columns; without borders, which on a million rows only make noise.
+            return workbook.add_format({"font_name": FONT, **_look(kind)})
+
+        self.card_value, self.header, self.cell, self.total, self.data = card_value, header, cell, total, data
+
+
+def _look(kind: Kind) -> dict[str, object]:
+    """Return the number format and alignment of a column's cells.
+
+    Numbers keep off the right edge by their format (`_0` is the width of a zero): LibreOffice does not indent
+    the last column of a page.
+    """
+    if kind in _LEFT:
+        return {"num_format": NUMBER_FORMATS[kind], **_alignment(kind)}
+    sections = NUMBER_FORMATS[kind].split(";")
+    return {"num_format": ";".join(f"{section}_0" for section in sections), "align": "right"}
+
+
+def _alignment(kind: Kind) -> dict[str, object]:
+    if kind in _LEFT:
+        return {"align": "left", "indent": 1}
+    return {"align": "right", "indent": 1}

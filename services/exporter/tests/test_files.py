@@ -1,0 +1,109 @@
+"""A workbook appears whole or not at all."""
+
+import errno
+import fcntl
+import resource
+from pathlib import Path
+
+import pytest
+
+from crmbot_core.errors import ConfigurationError, CrmBotError
+from crmbot_exporter.files import replaced, scratch_folder
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Path:
+    path = tmp_path / "actions_mrf1.xlsx"
+    path.write_bytes(b"old")
+    return path
+
+
+def test_the_new_file_takes_the_old_ones_place(old: Path) -> None:
+    with replaced(old) as file:
+        file.write(b"new")
+        assert old.read_bytes() == b"old"
+    assert old.read_bytes() == b"new"
+    assert list(old.parent.iterdir()) == [old]
+
+
+def test_others_may_read_it(old: Path) -> None:
+    with replaced(old) as file:
+        file.write(b"new")
+    assert old.stat().st_mode & 0o044 == 0o044
+
+
+def _fail_half_way(path: Path) -> None:
+    with replaced(path) as file:
+        file.write(b"ne")
+        raise ValueError("half way")
+
+
+def test_a_failure_leaves_the_old_file_and_nothing_else(old: Path) -> None:
+    with pytest.raises(ValueError, match="half way"):
+        _fail_half_way(old)
+    assert old.read_bytes() == b"old"
+    assert list(old.parent.iterdir()) == [old]
+
+
+@pytest.fixture
+def _small_files() -> object:
+    """The system refuses to let files grow, as on a full disk."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+@pytest.mark.usefixtures("_small_files")
+def test_no_room_for_the_file_is_one_line_and_leaves_the_old_file(old: Path) -> None:
+    with pytest.raises(CrmBotError, match="old one is untouched") as failure, replaced(old) as file:
+        file.write(b"x" * 5000)
+    assert "\n" not in str(failure.value)
+    assert old.read_bytes() == b"old"
+    assert list(old.parent.iterdir()) == [old]
+
+
+def test_a_full_disk_says_where_room_is_needed(old: Path) -> None:
+    with pytest.raises(CrmBotError, match=r"No space left .*TMPDIR"), replaced(old):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_missing_folder_is_a_wrong_setting(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="OUTPUT_DIR"), replaced(tmp_path / "none" / "a.xlsx"):
+        pytest.fail("there is nothing to write to")
+
+
+def test_a_killed_runs_leftover_is_removed_and_a_live_runs_file_is_not(old: Path) -> None:
+    killed, live, other = (
+        old.with_name(name)
+        for name in (".actions_mrf1.xlsx.1.tmp", ".actions_mrf1.xlsx.2.tmp", ".nature_mrf1.xlsx.3.tmp")
+    )
+    for path in (killed, live, other):
+        path.touch()
+    with live.open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with replaced(old) as new:
+            new.write(b"new")
+    assert sorted(old.parent.iterdir()) == sorted([old, live, other])
+
+
+def test_two_runs_at_once_end_with_one_whole_file(old: Path) -> None:
+    with replaced(old) as first, replaced(old) as second:
+        first.write(b"first")
+        second.write(b"second")
+    assert old.read_bytes() == b"first"
+    assert list(old.parent.iterdir()) == [old]
+
+
+def test_a_killed_runs_parts_are_removed_and_a_live_runs_are_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    killed = tmp_path / "crmbot-exporter-killed"
+    killed.mkdir()
+    (killed / "sheet.xml").touch()
+    with scratch_folder() as live:
+        with scratch_folder() as ours:
+            assert set(tmp_path.iterdir()) == {live, ours}
+        assert list(tmp_path.iterdir()) == [live]
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,128 @@
+"""Command line of the generator."""
+
+import itertools
+import os
+import random
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import click
+from prometheus_client import Counter
+
+from crmbot_core.errors import ConfigurationError
+from crmbot_core.lifecycle import exit_codes, stop_on_signals
+from crmbot_core.settings import load
+from crmbot_core.telemetry import Health, configure_logging, http_endpoint
+from crmbot_generator.settings import GeneratorSettings
+from crmbot_generator.simulation import ROWS_DELAY, ROWS_PER_LEAD, Continuation, Simulation
+from crmbot_generator.sqlite import BotFiles, new_source
+from crmbot_generator.vocabulary import Vocabulary
+
+SERVICE = "crmbot-generator"
+ROWS_WRITTEN = Counter("crmbot_generator_rows_written_total", "Rows committed to SQLite", ["mrf"])
+_EPILOG = "Settings are environment variables: docs/settings.md."
+_BATCH_ROWS = 5_000
+_TICK_SECONDS = 0.1
+# How thick the simulated work is; `live` takes its order from it, and its pace from the clock.
+_LIVE_LEAD_INTERVAL = timedelta(minutes=5)
+
+
+@click.group(epilog=_EPILOG)
+@click.version_option(package_name=SERVICE)
+def cli() -> None:
+    """Imitate managers' work in a sales bot: fill actions.db and nature.db of one MRF."""
+
+
+def _set_seed(context: click.Context, parameter: click.Parameter, value: int | None) -> None:
+    if value is not None:
+        os.environ["SEED"] = str(value)
+
+
+seed_option = click.option(
+    "--seed", type=int, callback=_set_seed, expose_value=False, help="Makes the work repeatable; or SEED."
+)
+
+
+@cli.command(epilog=_EPILOG)
+@seed_option
+@click.option("--rows", type=click.IntRange(min=1), help="Rows to write, both files together.")
+@click.option("--days", type=click.IntRange(min=1), help="Days of work that end now.  [default: 90]")
+@click.option(
+    "--rows-per-day", type=click.IntRange(min=1), default=2_000, show_default=True, help="Without --rows."
+)
+@click.option("--until", type=click.DateTime(), help="End of the work, UTC, instead of now.")
+def backfill(rows: int | None, days: int | None, rows_per_day: int, until: datetime | None) -> None:
+    """Make new files and fill them with past work, as fast as it can."""
+    settings = load(GeneratorSettings)
+    logger = configure_logging(settings, SERVICE).bind(mrf=settings.mrf)
+    span = timedelta(days=days or 90)
+    rows = rows or span.days * rows_per_day
+    end = until.replace(tzinfo=UTC) if until else datetime.now(UTC)
+    rng = random.Random(f"{settings.mrf} {settings.seed} backfill")
+    files = BotFiles(settings.data_dir, settings.mrf, rng)
+    if any(files.count().values()):
+        raise ConfigurationError(f"DATA_DIR {settings.data_dir} has rows already: a backfill makes new files")
+    # Leads come evenly, and at such a rate that their rows fill the span.
+    interval = max(span - ROWS_DELAY, span / 3) / (rows / ROWS_PER_LEAD)
+    vocabulary = Vocabulary(settings.mrf, settings.seed, settings.managers)
+    simulation = Simulation(settings.mrf, vocabulary, rng, end - span, interval, Continuation())
+    started = time.monotonic()
+    events = itertools.islice(simulation.events(), rows)
+    for batch in iter(lambda: list(itertools.islice(events, _BATCH_ROWS)), []):
+        files.append(batch, not_after=end)
+    files.close()
+    seconds = time.monotonic() - started
+    logger.info("written", rows=rows, seconds=round(seconds, 1), rows_per_second=round(rows / seconds))
+
+
+@cli.command(epilog=_EPILOG)
+@seed_option
+@click.option(
+    "--rate", type=click.FloatRange(min=0.01), default=5.0, show_default=True, help="Rows per second."
+)
+@click.option("--seconds", type=click.FloatRange(min=0), help="Stop after so long; otherwise on SIGTERM.")
+def live(rate: float, seconds: float | None) -> None:
+    """Work on at a steady rate, from where the files end."""
+    settings = load(GeneratorSettings)
+    logger = configure_logging(settings, SERVICE).bind(mrf=settings.mrf)
+    stop = stop_on_signals()
+    health = Health(stale_seconds=60)
+    started = time.monotonic()
+    # Not repeatable: what comes depends on the files and on the clock.
+    rng = random.Random()
+    files = BotFiles(settings.data_dir, settings.mrf, rng)
+    vocabulary = Vocabulary(settings.mrf, settings.seed, settings.managers)
+    now = datetime.now(UTC)
+    simulation = Simulation(settings.mrf, vocabulary, rng, now, _LIVE_LEAD_INTERVAL, files.continuation())
+    events = simulation.events()
+    written = 0
+    with http_endpoint(health, settings.http_port) as port:
+        logger.info("started", rate=rate, http_port=port)
+        health.set_ready()
+        while not stop.wait(_TICK_SECONDS):
+            health.beat()
+            elapsed = time.monotonic() - started
+            if seconds is not None and elapsed >= seconds:
+                break
+            due = int(min(elapsed, seconds or elapsed) * rate) - written
+            count = files.append(itertools.islice(events, max(due, 0)), at=datetime.now(UTC))
+            ROWS_WRITTEN.labels(settings.mrf).inc(count)
+            written += count
+    files.close()
+    logger.info("stopped", rows=written)
+
+
+@cli.command("new-source", epilog=_EPILOG)
+@click.option("--database", type=click.Path(path_type=Path), required=True, help="actions.db or nature.db")
+@click.option("--after", type=int, help="Last row of the old identity.  [default: the last row]")
+def new_source_command(database: Path, after: int | None) -> None:
+    """Give a file that was restored from a backup a new identity, so that the producer can go on with it."""
+    source_id, starts_after = new_source(database, after, random.Random())
+    click.echo(f"{database}: rows after {starts_after} belong to source {source_id}")
+
+
+def main() -> None:
+    """Run the command line with the exit codes of `crmbot_core.errors`."""
+    with exit_codes(SERVICE):
+        cli()

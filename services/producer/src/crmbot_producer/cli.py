@@ -1,0 +1,78 @@
+"""Command line of the producer."""
+
+import os
+import sys
+
+import click
+from rich.console import Console
+
+from crmbot_core.errors import EXIT_DIFFERENCES
+from crmbot_core.lifecycle import exit_codes, stop_on_signals
+from crmbot_core.settings import kafka_settings, load
+from crmbot_core.telemetry import configure_logging, http_endpoint
+from crmbot_producer.audit.report import as_json, print_report
+from crmbot_producer.audit.verdict import audit
+from crmbot_producer.run import ProducerRun
+from crmbot_producer.settings import AuditSettings, ProducerSettings, TopicSettings
+from crmbot_producer.topics import make_topics
+
+SERVICE = "crmbot-producer"
+_EPILOG = (
+    "Settings are environment variables: docs/settings.md. Exit codes: 0 done, 1 crashed, 2 wrong settings, "
+    "3 stopped to protect the data, 4 the audit found differences."
+)
+
+
+@click.group(epilog=_EPILOG)
+@click.version_option(package_name=SERVICE)
+def cli() -> None:
+    """Send a bot's new transactions to Kafka, exactly once, and audit what arrived in the warehouse."""
+
+
+@cli.command(epilog=_EPILOG)
+@click.option(
+    "--stream", type=click.Choice(["actions", "nature"]), help="Which of the bot's files; or STREAM."
+)
+def run(stream: str | None) -> None:
+    """Send new rows of one stream until told to stop."""
+    if stream:
+        os.environ["STREAM"] = stream
+    settings = load(ProducerSettings)
+    kafka = kafka_settings()
+    logger = configure_logging(settings, SERVICE).bind(mrf=settings.mrf, stream=settings.stream)
+    producer = ProducerRun(settings, kafka, stop_on_signals(), logger)
+    with http_endpoint(producer.health, settings.http_port) as port:
+        logger.info("started", database=str(settings.database), http_port=port)
+        producer.run()
+    logger.info("stopped")
+
+
+@cli.command(epilog=_EPILOG)
+def topics() -> None:
+    """Make the MRF's topics where they are missing; safe to run again."""
+    settings = load(TopicSettings)
+    made = make_topics(kafka_settings(), settings)
+    click.echo(f"made {', '.join(made)}" if made else "all topics are there")
+
+
+@cli.command("audit", epilog=_EPILOG)
+@click.option(
+    "--wait", type=click.FloatRange(min=0), default=0, help="Seconds to wait for rows on their way."
+)
+@click.option("--json", "is_json", is_flag=True, help="Print one line of JSON instead of a table.")
+def audit_command(wait: float, is_json: bool) -> None:
+    """Compare the bot's files with the warehouse, row by row."""
+    settings = load(AuditSettings)
+    audits = audit(settings, settings.data_dir, settings.mrf, wait)
+    if is_json:
+        click.echo(as_json(settings.mrf, audits))
+    else:
+        print_report(settings.mrf, audits, Console())
+    if not all(stream.is_clean for stream in audits):
+        sys.exit(EXIT_DIFFERENCES)
+
+
+def main() -> None:
+    """Run the command line with the exit codes of `crmbot_core.errors`."""
+    with exit_codes(SERVICE):
+        cli()

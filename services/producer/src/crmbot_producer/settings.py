@@ -1,0 +1,54 @@
+"""Settings of the producer."""
+
+from pathlib import Path
+
+from pydantic import Field
+
+from crmbot_core.contracts import Stream, stream_named
+from crmbot_core.settings import LogSettings, MrfName, ServiceSettings, StreamName, WarehouseSettings
+
+
+class ProducerSettings(ServiceSettings):
+    """What `crmbot-producer run` reads."""
+
+    mrf: MrfName = Field(description="macro-regional branch, mrf1 and so on")
+    stream: StreamName = Field(description="actions or nature")
+    data_dir: Path = Field(default=Path("data"), description="folder of the bot's actions.db and nature.db")
+    page_rows: int = Field(
+        default=20_000, ge=1, le=100_000, description="rows read and sent in one Kafka transaction, at most"
+    )
+    poll_seconds: float = Field(
+        default=0.2, gt=0, le=60, description="wait before looking for new rows when there were none"
+    )
+
+    @property
+    def contract(self) -> Stream:
+        return stream_named(self.stream)
+
+    @property
+    def database(self) -> Path:
+        return self.data_dir / f"{self.stream}.db"
+
+
+class AuditSettings(LogSettings, WarehouseSettings):
+    """What `crmbot-producer audit` reads."""
+
+    mrf: MrfName = Field(description="macro-regional branch, mrf1 and so on")
+    data_dir: Path = Field(default=Path("data"), description="folder of the bot's actions.db and nature.db")
+
+
+class TopicSettings(LogSettings):
+    """What `crmbot-producer topics` reads."""
+
+    mrf: MrfName = Field(description="macro-regional branch, mrf1 and so on")
+    partitions: int = Field(
+        default=3, ge=1, le=1000, description="partitions of each of the MRF's two topics"
+    )
+    replication_factor: int = Field(
+        default=3, ge=1, le=32767, description="copies that Kafka keeps of each topic"
+    )
+    retention_hours: int = Field(
+        default=28 * 24,
+        ge=1,
+        description="how long Kafka keeps messages: longer than any outage of the warehouse",
+    )

@@ -1,0 +1,66 @@
+"""Makes the topics of an MRF."""
+
+from collections.abc import Mapping
+
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import NewTopic
+
+from crmbot_core.contracts import STREAMS
+from crmbot_core.errors import ConfigurationError, CrmBotError
+from crmbot_core.kafka import STATE_TOPIC, admin_client, partition_count, wait_for
+from crmbot_producer.settings import TopicSettings
+
+_STATE_CONFIG = {
+    "cleanup.policy": "compact",
+    # The whole topic is read at every start of a producer: keep it short.
+    "segment.ms": str(10 * 60 * 1000),
+    "min.cleanable.dirty.ratio": "0.1",
+}
+
+
+def make_topics(kafka: Mapping[str, str], settings: TopicSettings) -> list[str]:
+    """Make the topics that are missing, and return their names. Safe to run twice and by two at once.
+
+    Raises:
+        ConfigurationError: a topic exists with another number of partitions, or the broker refuses.
+        TransientError: the broker does not answer.
+    """
+    admin = admin_client(kafka)
+    wanted = [
+        NewTopic(
+            stream.topic(settings.mrf),
+            num_partitions=settings.partitions,
+            replication_factor=settings.replication_factor,
+            config={"cleanup.policy": "delete", "retention.ms": str(settings.retention_hours * 3_600_000)},
+        )
+        for stream in STREAMS.values()
+    ]
+    wanted.append(
+        NewTopic(
+            STATE_TOPIC,
+            num_partitions=1,
+            replication_factor=settings.replication_factor,
+            config=_STATE_CONFIG,
+        )
+    )
+    made = []
+    for name, answer in admin.create_topics(wanted).items():
+        try:
+            wait_for(answer)
+            made.append(name)
+        except CrmBotError as error:
+            if not _already_there(error):
+                raise
+    for topic in {stream.topic(settings.mrf) for stream in STREAMS.values()} - set(made):
+        found = partition_count(admin, topic)
+        if found != settings.partitions:
+            raise ConfigurationError(
+                f"topic {topic} has {found} partitions, not {settings.partitions}: set PARTITIONS to what is "
+                "there, for with another number the rows of a lead would change partition"
+            )
+    return made
+
+
+def _already_there(error: Exception) -> bool:
+    cause = error.__cause__
+    return isinstance(cause, KafkaException) and cause.args[0].code() == KafkaError.TOPIC_ALREADY_EXISTS

@@ -1,0 +1,38 @@
+-- When managers use the bot, in the MRF's time zone; hours without any action are there with zeros.
+-- Grain: one row per hour of the day, a column per weekday. Source: crm_bot_actions_<mrf>.
+-- Refresh: made anew by every export.
+CREATE TABLE crm_bot_mart_actions_hours_:build (
+    hour       integer NOT NULL,
+    monday     bigint  NOT NULL,
+    tuesday    bigint  NOT NULL,
+    wednesday  bigint  NOT NULL,
+    thursday   bigint  NOT NULL,
+    friday     bigint  NOT NULL,
+    saturday   bigint  NOT NULL,
+    sunday     bigint  NOT NULL,
+    total      bigint  NOT NULL
+)
+:columnar;
+
+INSERT INTO crm_bot_mart_actions_hours_:build
+WITH activity AS (
+    SELECT
+        extract(hour FROM occurred_at AT TIME ZONE :'timezone')::integer AS hour,
+        extract(isodow FROM occurred_at AT TIME ZONE :'timezone')::integer AS weekday,
+        count(*) AS actions
+    FROM crm_bot_actions_:mrf
+    GROUP BY 1, 2
+)
+SELECT
+    h.hour,
+    coalesce(sum(a.actions) FILTER (WHERE a.weekday = 1), 0),
+    coalesce(sum(a.actions) FILTER (WHERE a.weekday = 2), 0),
+    coalesce(sum(a.actions) FILTER (WHERE a.weekday = 3), 0),
+    coalesce(sum(a.actions) FILTER (WHERE a.weekday = 4), 0),
+    coalesce(sum(a.actions) FILTER (WHERE a.weekday = 5), 0),
+    coalesce(sum(a.actions) FILTER (WHERE a.weekday = 6), 0),
+    coalesce(sum(a.actions) FILTER (WHERE a.weekday = 7), 0),
+    coalesce(sum(a.actions), 0)
+FROM generate_series(0, 23) AS h (hour)
+LEFT JOIN activity AS a ON a.hour = h.hour
+GROUP BY h.hour;

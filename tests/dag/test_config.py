@@ -1,0 +1,128 @@
+"""A wrong data2excel.yaml is told in one line that names the key and what is expected."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from airflow.dag_processing.dagbag import BundleDagBag
+from data2excel_config import DagConfigError, ExportConfig, load
+
+from .conftest import DAGS
+
+Config = dict[str, Any]
+
+
+def edited(tmp_path: Path, edit: Callable[[Config], object]) -> Path:
+    """Write the shipped configuration with one change."""
+    config = yaml.safe_load((DAGS / "data2excel.yaml").read_text(encoding="utf-8"))
+    edit(config)
+    path = tmp_path / "data2excel.yaml"
+    path.write_text(yaml.safe_dump(config, allow_unicode=True), encoding="utf-8")
+    return path
+
+
+def message(path: Path) -> str:
+    with pytest.raises(DagConfigError) as caught:
+        load(path)
+    text = str(caught.value)
+    assert "\n" not in text
+    return text.removeprefix(f"{path}: ")
+
+
+@pytest.mark.parametrize(
+    ("edit", "expected"),
+    [
+        (
+            lambda config: config["mrfs"]["mrf5"].update(timezone="Asia/Ekaterinburg"),
+            "mrfs.mrf5.timezone: got 'Asia/Ekaterinburg'; expected an IANA time zone, such as Europe/Moscow",
+        ),
+        (
+            lambda config: config["mrfs"]["mrf1"].update(timezone="Europe"),
+            "mrfs.mrf1.timezone: got 'Europe'; expected an IANA time zone, such as Europe/Moscow",
+        ),
+        (
+            lambda config: config["mrfs"]["mrf4"].pop("timezone"),
+            "mrfs.mrf4.timezone: missing; expected an IANA time zone, such as Europe/Moscow",
+        ),
+        (
+            lambda config: config["defaults"].update(schedule="0 6 * *"),
+            "defaults.schedule: got '0 6 * *'; "
+            "expected a cron expression of five fields, such as '0 6 * * *'",
+        ),
+        (
+            lambda config: config["mrfs"]["mrf2"].update(schedule="0 25 * * *"),
+            "mrfs.mrf2.schedule: got '0 25 * * *'; "
+            "expected a cron expression of five fields, such as '0 6 * * *'",
+        ),
+        (
+            lambda config: config["defaults"].pop("warehouse_secret"),
+            "defaults.warehouse_secret: missing; "
+            "expected the name of a Secret with the keys WAREHOUSE_DSN and WAREHOUSE_PASSWORD",
+        ),
+        (
+            lambda config: config["defaults"].update(output_dir="dags"),
+            "defaults.output_dir: got 'dags'; expected an absolute path, such as /opt/airflow/dags",
+        ),
+        (
+            lambda config: config["defaults"]["resources"]["limits"].update(memori="1Gi"),
+            "defaults.resources.limits.memori: got 'memori'; "
+            "expected requests and limits, each with cpu, memory or both as Kubernetes quantities",
+        ),
+        (
+            lambda config: config["mrfs"].update(moscow=config["mrfs"].pop("mrf1")),
+            "mrfs.moscow: got 'moscow'; expected at least one MRF, mrf1 … mrf99, each a mapping of its keys",
+        ),
+        (
+            lambda config: config.update(mrfs={}),
+            "mrfs: got {}; expected at least one MRF, mrf1 … mrf99, each a mapping of its keys",
+        ),
+        (lambda config: config.update(mrf={}), "mrf: unknown key; expected one of defaults, mrfs"),
+    ],
+)
+def test_a_wrong_key_is_named_with_what_is_expected(
+    tmp_path: Path, edit: Callable[[Config], object], expected: str
+) -> None:
+    assert message(edited(tmp_path, edit)) == expected
+
+
+def test_an_unknown_key_is_told_with_the_known_ones(tmp_path: Path) -> None:
+    path = edited(tmp_path, lambda config: config["mrfs"]["mrf3"].update(shedule="0 7 * * *"))
+    assert message(path).startswith(
+        "mrfs.mrf3.shedule: unknown key; expected one of title, timezone, schedule"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("mrfs: [", "not YAML: "), ("", "expected a mapping with the keys")]
+)
+def test_a_file_that_is_no_mapping_is_told(tmp_path: Path, text: str, expected: str) -> None:
+    path = tmp_path / "data2excel.yaml"
+    path.write_text(text, encoding="utf-8")
+    assert message(path).startswith(expected)
+
+
+def test_a_missing_file_is_told(tmp_path: Path) -> None:
+    assert message(tmp_path / "absent.yaml").startswith("cannot be read: ")
+
+
+def test_an_mrf_may_differ_from_the_defaults(tmp_path: Path) -> None:
+    def edit(config: Config) -> None:
+        config["mrfs"]["mrf2"].update(schedule="30 5 * * 1-5", namespace="crm-bot-mrf2")
+
+    configs: dict[str, ExportConfig] = load(edited(tmp_path, edit))
+    assert (configs["mrf2"].schedule, configs["mrf2"].namespace) == ("30 5 * * 1-5", "crm-bot-mrf2")
+    assert (configs["mrf1"].schedule, configs["mrf1"].namespace) == ("0 6 * * *", "crm-bot")
+
+
+def test_airflow_shows_the_line_as_the_import_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = edited(tmp_path, lambda config: config["mrfs"]["mrf7"].update(timezone="Asia/Vladivostock"))
+    monkeypatch.setenv("DATA2EXCEL_CONFIG", str(path))
+    bag = BundleDagBag(dag_folder=DAGS, bundle_path=DAGS, bundle_name="dags-folder")
+    assert bag.dags == {}
+    (error,) = bag.import_errors.values()
+    assert error.splitlines()[-1].endswith(
+        f"DagConfigError: {path}: mrfs.mrf7.timezone: got 'Asia/Vladivostock'; "
+        "expected an IANA time zone, such as Europe/Moscow"
+    )

@@ -1,0 +1,82 @@
+"""What Airflow finds in dags/: the seven DAGs and when they run."""
+
+import shutil
+import zipfile
+from datetime import UTC, datetime, time, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+from airflow.dag_processing.dagbag import BundleDagBag
+from airflow.dag_processing.importers import get_importer_registry
+from airflow.serialization.serialized_objects import DagSerialization
+
+from .conftest import DAGS
+
+# 06:00 in each MRF's time zone; none of them has daylight saving time.
+RUN_TIMES_UTC = {
+    "mrf1": ("Europe/Moscow", time(3)),
+    "mrf2": ("Europe/Moscow", time(3)),
+    "mrf3": ("Europe/Samara", time(2)),
+    "mrf4": ("Europe/Moscow", time(3)),
+    "mrf5": ("Asia/Yekaterinburg", time(1)),
+    "mrf6": ("Asia/Novosibirsk", time(23)),
+    "mrf7": ("Asia/Vladivostok", time(20)),
+}
+
+
+def test_airflow_imports_one_dag_per_mrf_without_complaint(dag_bag: BundleDagBag) -> None:
+    assert dag_bag.import_errors == {}
+    assert dag_bag.captured_warnings == {}
+    assert set(dag_bag.dags) == {f"data2excel_{mrf}" for mrf in RUN_TIMES_UTC}
+
+
+@pytest.mark.parametrize("mrf", RUN_TIMES_UTC)
+def test_the_scheduler_runs_it_daily_at_six_in_its_own_time_zone(dag_bag: BundleDagBag, mrf: str) -> None:
+    timezone, run_time = RUN_TIMES_UTC[mrf]
+    # What the scheduler works with: the DAG as it comes back from the metadata database.
+    dag = DagSerialization.deserialize_dag(DagSerialization.serialize_dag(dag_bag.dags[f"data2excel_{mrf}"]))
+    assert dag.timezone.name == timezone
+
+    first = dag.next_dagrun_info(last_automated_run_info=None)
+    assert first is not None
+    assert first.run_after.astimezone(UTC).time() == run_time
+    assert first.run_after.astimezone(ZoneInfo(timezone)).time() == time(6)
+    # Not caught up since the start date: the latest time that has passed comes first.
+    assert timedelta(0) <= datetime.now(UTC) - first.run_after <= timedelta(days=1, minutes=1)
+
+    following = dag.next_dagrun_info(last_automated_run_info=first)
+    assert following is not None
+    assert following.run_after - first.run_after == timedelta(days=1)
+
+
+def test_each_dag_exports_both_streams_at_once_and_never_overlaps_itself(dag_bag: BundleDagBag) -> None:
+    for dag in dag_bag.dags.values():
+        assert {task.task_id for task in dag.roots} == {"export_actions", "export_nature"}
+        assert set(dag.roots) == set(dag.tasks)
+        assert dag.max_active_runs == 1
+        assert dag.catchup is False
+
+
+def test_the_interface_says_whose_dag_it_is_and_what_it_does(dag_bag: BundleDagBag) -> None:
+    dag = dag_bag.dags["data2excel_mrf3"]
+    assert dag.tags == {"crm-bot", "data2excel", "mrf3"}
+    assert "Волга" in dag.dag_display_name
+    assert dag.doc_md is not None
+    for text in ("`actions_mrf3.xlsx`", "`nature_mrf3.xlsx`", "`/opt/airflow/dags`", "Europe/Samara"):
+        assert text in dag.doc_md
+    task = dag.get_task("export_nature")
+    assert (task.owner, task.retries, task.retry_delay) == ("sales-analytics", 2, timedelta(minutes=5))
+    assert task.execution_timeout == timedelta(hours=1)
+
+
+def test_workbooks_saved_beside_the_dags_are_not_searched_for_dags(
+    dag_bag: BundleDagBag, tmp_path: Path
+) -> None:
+    for name in (".airflowignore", "dag_data2excel.py", "data2excel_config.py"):
+        shutil.copy(DAGS / name, tmp_path)
+    for name in ("actions_mrf1.xlsx", ".nature_mrf1.xlsx.01234567.tmp"):
+        with zipfile.ZipFile(tmp_path / name, "w") as workbook:
+            workbook.writestr("xl/workbook.xml", "<workbook/>")
+    files = get_importer_registry().list_dag_files(tmp_path)
+    assert [Path(file).name for file in files] == ["dag_data2excel.py"]

@@ -1,0 +1,92 @@
+"""A run of data2excel_mrf1 whose pods really export, from a real warehouse.
+
+CRMBOT_BIN is the folder with the services' programs (the root's environment unless set), TEST_WAREHOUSE_DSN a
+warehouse to export from; without it the test starts a PostgreSQL of its own, in the services' environment.
+"""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from airflow.dag_processing.dagbag import BundleDagBag
+from openpyxl import load_workbook
+
+from .conftest import ROOT
+from .pod_api import PodApi, served
+from .runs import run
+
+# By a thread: Airflow's own time limit takes the alarm signal.
+pytestmark = pytest.mark.timeout(300, method="thread")
+
+BIN = Path(os.environ.get("CRMBOT_BIN") or ROOT / ".venv" / "bin")
+PASSWORD = "a-password-that-nobody-may-see"
+
+SERVE_POSTGRES = """
+import sys
+from pathlib import Path
+from devstack.postgres import Postgres
+
+with Postgres(Path(sys.argv[1])) as server:
+    print(server.dsn, flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture(scope="module")
+def warehouse_dsn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The DSN of a warehouse, without tables unless it was given with some."""
+    if dsn := os.environ.get("TEST_WAREHOUSE_DSN"):
+        yield dsn
+        return
+    command: list[str | Path] = [BIN / "python", "-c", SERVE_POSTGRES, tmp_path_factory.mktemp("postgres")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdin
+        assert server.stdout
+        dsn = server.stdout.readline().strip()
+        assert dsn, "PostgreSQL did not start; is the root's environment there (uv sync)?"
+        yield dsn
+        server.stdin.close()
+
+
+@pytest.fixture(scope="module")
+def image_env() -> dict[str, str]:
+    """What the exporter's image sets."""
+    return {"PATH": f"{BIN}:/usr/bin:/bin", "SQL_DIR": str(ROOT / "sql")}
+
+
+@pytest.fixture(scope="module")
+def migrated_dsn(warehouse_dsn: str, image_env: dict[str, str]) -> str:
+    """The DSN of a warehouse that has the tables of mrf1."""
+    env = image_env | {"MRF": "mrf1", "WAREHOUSE_DSN": warehouse_dsn}
+    subprocess.run([BIN / "crmbot-consumer", "migrate"], env=env, check=True, timeout=60)
+    return warehouse_dsn
+
+
+def test_the_dag_saves_both_workbooks_on_the_volume(
+    migrated_dsn: str,
+    image_env: dict[str, str],
+    dag_bag: BundleDagBag,
+    metadata_db: None,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    volume = tmp_path / "volume"
+    cluster = PodApi(
+        secrets={"crmbot-warehouse": {"WAREHOUSE_DSN": migrated_dsn, "WAREHOUSE_PASSWORD": PASSWORD}},
+        claims={"crmbot-workbooks": volume},
+        image_env=image_env,
+        scratch=tmp_path / "scratch",
+    )
+    with served(cluster) as api:
+        assert run(dag_bag.dags["data2excel_mrf1"], api) == "success"
+        assert api.pods == {}, "pods that succeeded are deleted"
+
+    assert {file.name for file in volume.iterdir()} == {"actions_mrf1.xlsx", "nature_mrf1.xlsx"}
+    output = "".join(capfd.readouterr())
+    for file in volume.iterdir():
+        assert f"[base] {file}" in output, "what the exporter prints is in the task's log"
+        summary = load_workbook(file).worksheets[0]
+        assert any("Центр" in str(cell.value) for row in summary.iter_rows() for cell in row)
+    assert PASSWORD not in output

@@ -1,0 +1,23 @@
+"""A road of its own for every test, on the session's broker and warehouse (fixtures of devstack)."""
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from devstack.kafka import Kafka
+from devstack.postgres import Postgres
+from tests.integration.road import Road
+
+_NUMBERS = itertools.count(1)
+
+
+@pytest.fixture
+def road(kafka: Kafka, postgres: Postgres, tmp_path: Path) -> Iterator[Road]:
+    """An MRF of its own, with topics and tables but no bot yet."""
+    road = Road(f"mrf{next(_NUMBERS)}", tmp_path, kafka.bootstrap_servers, postgres.dsn).set_up()
+    try:
+        yield road
+    finally:
+        road.close()

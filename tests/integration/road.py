@@ -1,0 +1,173 @@
+"""The road of one MRF for a test: its folder, its topics and tables, its services as processes."""
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+BIN = Path(sys.executable).parent
+
+
+def wait_until(condition: Callable[[], bool], what: str, seconds: float = 60) -> None:
+    """Return when the condition holds; fail with `what` when the time is over."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}"
+        time.sleep(0.1)
+
+
+@dataclass
+class Service:
+    """A service that runs as a process of its own; its log is a file."""
+
+    process: "subprocess.Popen[bytes]"
+    log: Path
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
+
+    def logged(self, text: str) -> bool:
+        return text in self.log.read_text()
+
+    def port(self) -> int:
+        wait_until(lambda: self.logged("http_port"), f"{self.log} names its port")
+        return int(next(event["http_port"] for event in self.events if "http_port" in event))
+
+    def get(self, path: str) -> tuple[int, str]:
+        """Return status and body of the service's HTTP port."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port()}{path}", timeout=5) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+
+    def terminate(self, seconds: float = 30) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(seconds)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def exit_code(self, seconds: float = 60) -> int:
+        return self.process.wait(seconds)
+
+
+@dataclass
+class Road:
+    """One MRF from the bot's files to its tables."""
+
+    mrf: str
+    folder: Path
+    bootstrap: str
+    dsn: str
+    extra: dict[str, str] = field(default_factory=dict)
+    services: list[Service] = field(default_factory=list)
+
+    @property
+    def data(self) -> Path:
+        return self.folder / "data"
+
+    def environment(self, **extra: str) -> dict[str, str]:
+        return {
+            **{
+                name: value
+                for name, value in os.environ.items()
+                if not name.startswith(("KAFKA_", "WAREHOUSE_"))
+            },
+            "KAFKA_BOOTSTRAP_SERVERS": self.bootstrap,
+            "WAREHOUSE_DSN": self.dsn,
+            "MRF": self.mrf,
+            "DATA_DIR": str(self.data),
+            "HTTP_PORT": "0",
+            "PARTITIONS": "3",
+            "REPLICATION_FACTOR": "1",
+            "BATCH_SECONDS": "0.3",
+            **self.extra,
+            **extra,
+        }
+
+    def run(self, *command: str, **extra: str) -> "subprocess.CompletedProcess[str]":
+        """Run a command to its end, whatever its exit code."""
+        return subprocess.run(
+            [BIN / command[0], *command[1:]],
+            env=self.environment(**extra),
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    def must(self, *command: str, **extra: str) -> str:
+        """Run a command that has to succeed, and return its output."""
+        done = self.run(*command, **extra)
+        assert done.returncode == 0, f"{command}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    def start(self, *command: str, **extra: str) -> Service:
+        log = self.folder / f"{len(self.services)}-{'-'.join(command[:2])}.log"
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [BIN / command[0], *command[1:]], env=self.environment(**extra), stdout=output, stderr=output
+            )
+        self.services.append(Service(process, log))
+        return self.services[-1]
+
+    def produce(self, stream: str, **extra: str) -> Service:
+        return self.start("crmbot-producer", "run", "--stream", stream, **extra)
+
+    def consume(self, stream: str, **extra: str) -> Service:
+        return self.start("crmbot-consumer", "run", "--stream", stream, **extra)
+
+    def set_up(self) -> "Road":
+        self.must("crmbot-producer", "topics")
+        self.must("crmbot-consumer", "migrate")
+        return self
+
+    def backfill(self, rows: int, **extra: str) -> None:
+        self.must("crmbot-generator", "backfill", "--rows", str(rows), "--days", "60", **extra)
+
+    def in_file(self, stream: str) -> int:
+        with sqlite3.connect(f"file:{self.data / stream}.db?mode=ro", uri=True) as connection:
+            return int(connection.execute(f"SELECT count(*) FROM {stream}").fetchone()[0])
+
+    def query(self, statement: str, *parameters: object) -> list[Any]:
+        """Run SQL in the warehouse; `{actions}` and `{nature}` stand for the MRF's tables."""
+        text = statement.format(actions=f"crm_bot_actions_{self.mrf}", nature=f"crm_bot_nature_{self.mrf}")
+        with psycopg.connect(self.dsn, autocommit=True) as connection:
+            cursor = connection.execute(text.encode(), parameters)
+            return cursor.fetchall() if cursor.description else []
+
+    def in_warehouse(self, stream: str) -> int:
+        return int(self.query(f"SELECT count(*) FROM {{{stream}}}")[0][0])
+
+    def wait_for_all(self, stream: str, seconds: float = 60) -> None:
+        rows = self.in_file(stream)
+        wait_until(
+            lambda: self.in_warehouse(stream) >= rows, f"{rows} rows of {stream} in the warehouse", seconds
+        )
+
+    def audit(self, wait: float = 30) -> dict[str, Any]:
+        """Return the audit's result, checked against its exit code."""
+        done = self.run("crmbot-producer", "audit", "--json", "--wait", str(wait))
+        assert done.returncode in (0, 4), f"{done.returncode}: {done.stdout}{done.stderr}"
+        result: dict[str, Any] = json.loads(done.stdout)
+        assert result["clean"] == (done.returncode == 0)
+        return result
+
+    def close(self) -> None:
+        for service in self.services:
+            if service.process.poll() is None:
+                service.kill()

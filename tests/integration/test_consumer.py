@@ -1,0 +1,211 @@
+"""What the consumer does with messages, rivals and failures of its neighbours."""
+
+import json
+from uuid import UUID
+
+from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from crmbot_consumer.batch import Messages, Preparation
+from crmbot_consumer.copy_text import copy_columns, copy_text
+from crmbot_consumer.ledger import Position
+from crmbot_consumer.warehouse import FencedError, Load, Warehouse
+from crmbot_core.contracts import ACTIONS
+from crmbot_core.settings import WarehouseSettings
+from devstack import Kafka, Postgres
+from tests.integration.messages import action, send
+from tests.integration.road import Road, wait_until
+
+
+def topic(road: Road) -> str:
+    return f"crm_bot_actions_{road.mrf}"
+
+
+def rejects(road: Road) -> list[tuple[int, str, bytes | None]]:
+    return road.query(
+        "SELECT kafka_offset, reason, message_value FROM crm_bot_rejects WHERE topic = %s ORDER BY 1",
+        topic(road),
+    )
+
+
+def loaded_ids(road: Road) -> list[int]:
+    return [
+        row[0]
+        for row in road.query("SELECT transaction_id FROM {actions} ORDER BY kafka_partition, kafka_offset")
+    ]
+
+
+def test_bad_messages_land_byte_for_byte_in_the_rejects_and_block_nothing(road: Road) -> None:
+    bad: list[bytes | None] = [
+        None,
+        b"",
+        b"\xff\xfe not utf-8",
+        b'{"schema_version": 1',
+        json.dumps(action(road.mrf, 50, schema_version=2)).encode(),
+        json.dumps(action(road.mrf, 51, surprise="yes")).encode(),
+        json.dumps(action("mrf99", 52)).encode(),
+        json.dumps(action(road.mrf, 53, lead_id="another")).encode(),
+        json.dumps(action(road.mrf, 54, occurred_at="2026-02-30T00:00:00.000Z")).encode(),
+    ]
+    good = [action(road.mrf, number) for number in range(1, 11)]
+    send(road.bootstrap, topic(road), [*good[:5], *bad, *good[5:]])
+    road.consume("actions")
+    wait_until(lambda: len(loaded_ids(road)) == len(good), "the good rows")
+    assert loaded_ids(road) == list(range(1, 11))
+    found = rejects(road)
+    assert [None if value is None else bytes(value) for _, _, value in found] == bad
+    assert [offset for offset, _, _ in found] == list(range(5, 5 + len(bad)))
+    assert all(
+        word in reason
+        for word, (_, reason, _) in zip(
+            ["empty", "JSON", "JSON", "JSON", "schema_version", "surprise", "mrf", "lead_id", "occurred_at"],
+            found,
+            strict=True,
+        )
+    )
+
+
+def test_text_that_copy_would_misread_arrives_as_it_is(road: Road) -> None:
+    odd = ["a\tb", "a\nb\r\n", "back\\slash\\n", "\\N", "\\.", "None", '"quoted"', "ООО «Ромашка»", "🙂"]
+    send(
+        road.bootstrap,
+        topic(road),
+        [action(road.mrf, n, client_name=name) for n, name in enumerate(odd, start=1)],
+    )
+    road.consume("actions")
+    wait_until(lambda: len(loaded_ids(road)) == len(odd), "all rows")
+    assert [row[0] for row in road.query("SELECT client_name FROM {actions} ORDER BY transaction_id")] == odd
+
+
+def test_repeated_messages_are_dropped_and_late_strangers_are_rejected(road: Road) -> None:
+    first = [action(road.mrf, number) for number in (1, 2, 3, 6)]
+    send(road.bootstrap, topic(road), first)
+    consumer = road.consume("actions")
+    wait_until(lambda: len(loaded_ids(road)) == 4, "the first rows")
+    # Repeated in a later batch, repeated within a batch, and one that comes too late.
+    send(road.bootstrap, topic(road), [*first, *(action(road.mrf, n) for n in (7, 7, 5, 8))])
+    wait_until(lambda: loaded_ids(road) == [1, 2, 3, 6, 7, 8], "the rising rows")
+    ((_, reason, _),) = rejects(road)
+    assert "out of order: transaction_id 5" in reason
+    assert road.query("SELECT sum(rows_duplicate) FROM crm_bot_ledger WHERE topic = %s", topic(road)) == [
+        (5,)
+    ]
+    labels = f'{{mrf="{road.mrf}",stream="actions"}}'
+    wait_until(
+        lambda: f"crmbot_consumer_rows_duplicate_total{labels} 5.0" in consumer.get("/metrics")[1],
+        "the duplicates are counted",
+    )
+
+
+def test_too_many_bad_messages_in_a_row_stop_the_consumer_and_load_nothing(road: Road) -> None:
+    send(road.bootstrap, topic(road), [action(road.mrf, number, schema_version=2) for number in range(1, 30)])
+    consumer = road.consume("actions", MAX_REJECTS_IN_A_ROW="20")
+    assert consumer.exit_code() == 3
+    assert "in a row break the contract" in consumer.log.read_text()
+    assert rejects(road) == []
+    assert road.query("SELECT count(*) FROM crm_bot_ledger WHERE topic = %s", topic(road)) == [(0,)]
+
+
+def test_of_two_loads_of_a_range_the_second_is_refused_whole(road: Road) -> None:
+    settings = WarehouseSettings(warehouse_dsn=road.dsn)
+    values = [json.dumps(action(road.mrf, number)).encode() for number in (1, 2, 3)]
+    messages = Messages([1, 2, 3], [b"L1"] * 3, list(values))
+    batch = Preparation(ACTIONS, road.mrf)(0, Position("id", 0), messages)
+    load = Load([batch], [copy_text(batch.rows, 0, batch.offsets)])
+    rivals = [Warehouse(settings, topic(road), topic(road), copy_columns(ACTIONS)) for _ in range(2)]
+    outcomes = []
+    for rival in rivals:
+        try:
+            rival.load(load)
+            outcomes.append("loaded")
+        except FencedError:
+            outcomes.append("fenced")
+        rival.close()
+    assert outcomes == ["loaded", "fenced"]
+    assert loaded_ids(road) == [1, 2, 3]
+
+
+def test_offsets_are_mirrored_to_kafka_after_the_load(road: Road) -> None:
+    send(road.bootstrap, topic(road), [action(road.mrf, number) for number in range(1, 8)])
+    consumer = road.consume("actions")
+    wait_until(lambda: len(loaded_ids(road)) == 7, "all rows")
+    assert consumer.terminate() == 0
+    reader = Consumer({"bootstrap.servers": road.bootstrap, "group.id": f"crmbot-consumer-{topic(road)}"})
+    (committed,) = reader.committed([TopicPartition(topic(road), 0)], timeout=10)
+    reader.close()
+    assert committed.offset == 7
+
+
+def test_what_retention_deleted_stops_the_consumer_until_the_loss_is_accepted(road: Road) -> None:
+    send(road.bootstrap, topic(road), [action(road.mrf, number) for number in range(1, 11)])
+    admin = AdminClient({"bootstrap.servers": road.bootstrap})
+    for answer in admin.delete_records([TopicPartition(topic(road), 0, 4)]).values():
+        answer.result(10)
+    consumer = road.consume("actions")
+    assert consumer.exit_code() == 3
+    assert "data loss" in consumer.log.read_text()
+    told = road.must("crmbot-consumer", "accept-loss", "--stream", "actions", "--partition", "0")
+    assert "from 0 to 3 are lost" in told
+    again = road.run("crmbot-consumer", "accept-loss", "--stream", "actions", "--partition", "0")
+    assert again.returncode == 2
+    road.consume("actions")
+    wait_until(lambda: loaded_ids(road) == [5, 6, 7, 8, 9, 10], "the rows that are left")
+
+
+def test_a_topic_that_was_made_again_stops_the_consumer(road: Road) -> None:
+    send(road.bootstrap, topic(road), [action(road.mrf, number) for number in range(1, 4)])
+    consumer = road.consume("actions")
+    wait_until(lambda: len(loaded_ids(road)) == 3, "the first rows")
+    assert consumer.terminate() == 0
+    admin = AdminClient({"bootstrap.servers": road.bootstrap})
+    admin.delete_topics([topic(road)])[topic(road)].result(10)
+    wait_until(lambda: topic(road) not in admin.list_topics(timeout=5).topics, "the topic is gone")
+    admin.create_topics([NewTopic(topic(road), 3, 1)])[topic(road)].result(10)
+    send(road.bootstrap, topic(road), [action(road.mrf, number) for number in range(4, 9)])
+    stopped = road.consume("actions")
+    assert stopped.exit_code() == 3
+    assert "made again" in stopped.log.read_text()
+    assert loaded_ids(road) == [1, 2, 3]
+
+
+def test_a_warehouse_that_crashes_is_waited_for(road: Road, postgres: Postgres) -> None:
+    consumer = road.consume("actions")
+    wait_until(lambda: consumer.get("/readyz")[0] == 200, "the consumer is ready")
+    postgres.kill()
+    send(road.bootstrap, topic(road), [action(road.mrf, number) for number in range(1, 101)])
+    wait_until(lambda: consumer.get("/readyz")[0] == 503, "the consumer is not ready")
+    assert consumer.get("/healthz")[0] == 200
+    postgres.start()
+    wait_until(lambda: loaded_ids(road) == list(range(1, 101)), "all rows")
+
+
+def test_a_broker_that_crashes_is_waited_for(road: Road, kafka: Kafka) -> None:
+    road.backfill(3_000)
+    for stream in ("actions", "nature"):
+        road.produce(stream)
+        road.consume(stream)
+    road.wait_for_all("actions")
+    kafka.kill()
+    road.must("crmbot-generator", "live", "--rate", "200", "--seconds", "2")
+    kafka.start()
+    assert road.audit(wait=90)["clean"]
+
+
+def test_rejects_are_listed_shown_and_replayed_once(road: Road) -> None:
+    broken = json.dumps(action(road.mrf, 2, potential_revenue="650")).encode()
+    send(road.bootstrap, topic(road), [action(road.mrf, 1), broken, action(road.mrf, 3)])
+    road.consume("actions")
+    wait_until(lambda: loaded_ids(road) == [1, 3], "the good rows")
+    rejects_command = ("crmbot-consumer", "rejects")
+    stream = ("--stream", "actions")
+    assert "potential_revenue" in road.must(*rejects_command, "list", *stream, COLUMNS="200")
+    assert road.must(*rejects_command, "show", *stream, "0", "1").encode() == broken
+    refused = road.run(*rejects_command, "replay", *stream, "0", "1")
+    assert (refused.returncode, "still breaks the contract" in refused.stderr) == (2, True)
+    repaired = road.folder / "repaired.json"
+    repaired.write_bytes(json.dumps(action(road.mrf, 2)).encode())
+    road.must(*rejects_command, "replay", *stream, "0", "1", "--file", str(repaired))
+    assert road.query("SELECT event_id FROM {actions} WHERE transaction_id = 2") == [(UUID(int=2),)]
+    twice = road.run(*rejects_command, "replay", *stream, "0", "1", "--file", str(repaired))
+    assert (twice.returncode, "replayed before" in twice.stderr) == (2, True)
+    assert sorted(loaded_ids(road)) == [1, 2, 3]

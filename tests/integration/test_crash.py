@@ -1,0 +1,50 @@
+"""kill -9 at random instants loses nothing and doubles nothing."""
+
+import random
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+
+import pytest
+
+from tests.integration.road import Road, Service, wait_until
+
+KILLS = 10
+
+
+@contextmanager
+def bot_at_work(road: Road) -> Iterator[None]:
+    """Let the bot write while the block runs."""
+    bot = road.start("crmbot-generator", "live", "--rate", "300")
+    try:
+        yield
+    finally:
+        assert bot.terminate() == 0
+
+
+@pytest.mark.parametrize("seed", [20261123])
+def test_ten_kills_during_a_load_leave_every_row_once_and_in_order(road: Road, seed: int) -> None:
+    rng = random.Random(seed)
+    road.backfill(40_000)
+    # Small pages and batches: many transactions, so that a kill falls into every part of one.
+    small = {"PAGE_ROWS": "500", "BATCH_ROWS": "1000", "BATCH_SECONDS": "0.05"}
+    starts = [partial(road.produce, stream, **small) for stream in ("actions", "nature")]
+    starts += [partial(road.consume, stream, **small) for stream in ("actions", "actions", "nature")]
+    running: list[Service] = [start() for start in starts]
+    pause = threading.Event()
+    with bot_at_work(road):
+        wait_until(lambda: road.in_warehouse("actions") > 0, "the first rows")
+        for kill in range(KILLS):
+            pause.wait(rng.uniform(0.2, 2.0))
+            # Producers and consumers in turn, so that both are among the ten.
+            victim = rng.choice([0, 1] if kill % 2 else [2, 3, 4])
+            running[victim].kill()
+            running[victim] = starts[victim]()
+    for service in running:
+        assert service.process.poll() is None, service.log.read_text()[-2000:]
+    result = road.audit(wait=90)
+    assert result["clean"], (seed, result)
+    assert [stream["rejected"] for stream in result["streams"]] == [0, 0]
+    rows = sum(stream["rows_in_file"] for stream in result["streams"])
+    assert rows > 40_000

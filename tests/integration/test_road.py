@@ -1,0 +1,106 @@
+"""The main job: what a bot commits is in the warehouse once, in order, while it goes on working."""
+
+from functools import partial
+
+from tests.integration.road import Road, Service, wait_until
+
+
+def is_ready(service: Service) -> bool:
+    return service.get("/readyz")[0] == 200
+
+
+def test_every_row_arrives_once_while_the_bot_works_on(road: Road) -> None:
+    road.backfill(6_000)
+    for stream in ("actions", "nature"):
+        road.produce(stream)
+        road.consume(stream)
+        road.consume(stream)
+    road.must("crmbot-generator", "live", "--rate", "200", "--seconds", "5")
+    result = road.audit()
+    assert result["clean"], result
+    assert sum(stream["rows_in_file"] for stream in result["streams"]) > 6_500
+    assert all(stream["rows_in_file"] == stream["rows_in_warehouse"] for stream in result["streams"])
+    assert road.query(
+        "SELECT count(*) FROM {nature} n WHERE lead_id NOT IN (SELECT lead_id FROM {actions})"
+    ) == [(0,)]
+
+
+def test_a_row_can_be_followed_from_file_to_table(road: Road) -> None:
+    road.backfill(500)
+    road.produce("actions")
+    road.consume("actions")
+    road.wait_for_all("actions")
+    ((first, newest, count),) = road.query(
+        "SELECT min(transaction_id), max(transaction_id), count(DISTINCT (kafka_partition, kafka_offset)) "
+        "FROM {actions}"
+    )
+    assert (first, newest, count) == (1, road.in_file("actions"), road.in_file("actions"))
+
+
+def test_services_end_cleanly_and_start_where_they_stopped(road: Road) -> None:
+    road.backfill(2_000)
+    for _ in range(2):
+        producer, consumer = road.produce("actions"), road.consume("actions")
+        road.wait_for_all("actions")
+        wait_until(partial(is_ready, consumer), "the consumer is ready")
+        assert producer.terminate() == 0
+        assert consumer.terminate() == 0
+        road.must("crmbot-generator", "live", "--rate", "300", "--seconds", "1")
+    road.produce("nature")
+    road.produce("actions")
+    road.consume("nature")
+    road.consume("actions")
+    assert road.audit()["clean"]
+
+
+def test_the_audit_names_every_kind_of_difference(road: Road) -> None:
+    road.backfill(1_000)
+    for stream in ("actions", "nature"):
+        road.produce(stream)
+        road.consume(stream)
+    assert road.audit()["clean"]
+    road.query("INSERT INTO {actions} SELECT * FROM {actions} WHERE transaction_id = 11")
+    road.query("DELETE FROM {actions} WHERE transaction_id = 12")
+    road.query("UPDATE {actions} SET potential_revenue = potential_revenue + 1 WHERE transaction_id = 13")
+    road.query("UPDATE {actions} SET transaction_id = 999999 WHERE transaction_id = 14")
+    actions, nature = road.audit(wait=0)["streams"]
+    assert actions["counts"] == {"twice": 1, "missing": 2, "changed": 1}
+    assert {(e[0], e[2]) for e in actions["examples"]} == {
+        ("twice", 11),
+        ("missing", 12),
+        ("changed", 13),
+        ("missing", 14),
+    }
+    assert nature["clean"]
+
+
+def test_the_audit_finds_disorder_and_a_broken_ledger(road: Road) -> None:
+    road.backfill(1_000)
+    for stream in ("actions", "nature"):
+        road.produce(stream)
+        road.consume(stream)
+    assert road.audit()["clean"]
+    road.query("UPDATE {actions} SET kafka_offset = -1 - kafka_offset WHERE kafka_partition = 0")
+    road.query(
+        "UPDATE crm_bot_ledger SET start_offset = start_offset + 1 WHERE topic = %s",
+        f"crm_bot_nature_{road.mrf}",
+    )
+    actions, nature = road.audit(wait=0)["streams"]
+    assert any("before an earlier row" in promise for promise in actions["broken_promises"])
+    assert any("ledger's chain" in promise for promise in nature["broken_promises"])
+
+
+def test_metrics_tell_what_was_done(road: Road) -> None:
+    road.backfill(1_000)
+    producer, consumer = road.produce("actions"), road.consume("actions")
+    road.wait_for_all("actions")
+    rows = road.in_file("actions")
+    labels = f'{{mrf="{road.mrf}",stream="actions"}}'
+    assert f"crmbot_producer_rows_sent_total{labels} {rows:.1f}" in producer.get("/metrics")[1]
+    wait_until(
+        lambda: f"crmbot_consumer_rows_loaded_total{labels} {rows:.1f}" in consumer.get("/metrics")[1],
+        "the consumer counts its rows",
+    )
+    assert producer.get("/healthz") == (200, "ok\n")
+    assert producer.get("/readyz") == (200, "ok\n")
+    assert consumer.get("/nothing")[0] == 404

@@ -1,0 +1,145 @@
+"""The guard: says what in a piece of SQL would fail, or harm, on Greenplum 6. Pure."""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from enum import Enum
+from typing import NamedTuple
+
+from pglast import ast, keywords, parse_sql
+from pglast.parser import ParseError, scan
+
+from .checks import CHECKS, UNLISTED
+from .known import NODES, REASONS, VALUES
+
+_PLACES = {"location", "stmt_location", "stmt_len", "list_start", "list_end", "arg_location"}
+_KEYS = {"CONSTR_PRIMARY", "CONSTR_UNIQUE"}
+_KEYWORDS = (
+    keywords.RESERVED_KEYWORDS
+    | keywords.UNRESERVED_KEYWORDS
+    | keywords.COL_NAME_KEYWORDS
+    | keywords.TYPE_FUNC_NAME_KEYWORDS
+)
+
+
+class Storage(NamedTuple):
+    """What a storage clause says: a heap or an append-optimised table, and how its rows are distributed.
+
+    `distributed_by` is empty for DISTRIBUTED RANDOMLY.
+    """
+
+    is_heap: bool
+    distributed_by: tuple[str, ...]
+
+
+def storage(clause: str) -> Storage:
+    """Read a storage clause of Greenplum's.
+
+    Raises:
+        ValueError: the clause leaves the kind of table or the distribution to the server's defaults.
+    """
+    match = re.fullmatch(r"WITH \((.*?)\) DISTRIBUTED (?:RANDOMLY|BY \(([\w, ]+)\))", clause)
+    options = set(match[1].split(", ")) if match else set()
+    if match is None or not {"appendonly=false", "appendoptimized=true"} & options:
+        raise ValueError(
+            f"{clause!r} lacks WITH (appendonly=false or appendoptimized=true, …) or DISTRIBUTED …"
+        )
+    return Storage("appendonly=false" in options, tuple(match[2].split(", ")) if match[2] else ())
+
+
+def problems(text: str, storages: Mapping[str, Storage]) -> list[str]:
+    """Return what is wrong with one or more SQL statements, nothing if all is well.
+
+    Args:
+        text: PostgreSQL's syntax; where a file of `sql/` has `:columnar`, here is `WITH (columnar)`.
+        storages: storage clauses by variable.
+    """
+    try:
+        statements = parse_sql(text)
+    except ParseError as error:
+        return [f"does not parse: {error.args[0]}"]
+    found = [*_newer_numbers(text)]
+    for node in (node for statement in statements for node in _nodes(statement)):
+        found += _unlisted(node)
+        if type(node).__name__ in CHECKS:
+            found += CHECKS[type(node).__name__](node)
+        if isinstance(node, ast.CreateStmt):
+            found += _table(node, storages)
+        if isinstance(node, ast.SelectStmt):
+            found += _labels_without_as(node, text)
+    return list(dict.fromkeys(found))
+
+
+def _nodes(node: ast.Node) -> Iterator[ast.Node]:
+    yield node
+    for field in node:
+        yield from _nodes_in(getattr(node, field))
+
+
+def _nodes_in(value: object) -> Iterator[ast.Node]:
+    if isinstance(value, ast.Node):
+        yield from _nodes(value)
+    elif isinstance(value, tuple):
+        for item in value:
+            yield from _nodes_in(item)
+
+
+def _unlisted(node: ast.Node) -> Iterator[str]:
+    """What the parser found that is not on the lists: kinds of nodes, their fields, values of fields."""
+    kind = type(node).__name__
+    if kind not in NODES:
+        yield f"{kind}: {REASONS.get(kind, UNLISTED)}"
+        return
+    for field in node:
+        value = getattr(node, field)
+        if field in _PLACES or not value or value == "\0":
+            continue
+        name = f"{kind}.{field}"
+        if field not in NODES[kind].split():
+            yield f"{name}: {REASONS.get(name, UNLISTED)}"
+        shown = value.name if isinstance(value, Enum) else value
+        if name in VALUES and shown not in VALUES[name]:
+            yield f"{name}={shown}: {REASONS.get(f'{name}={shown}', UNLISTED)}"
+
+
+def _table(table: ast.CreateStmt, storages: Mapping[str, Storage]) -> Iterator[str]:
+    """A table says how it is stored, and its key suits that."""
+    name = table.relation.relname if table.relation else ""
+    named = [option.defname for option in table.options or ()]
+    if len(named) != 1 or named[0] not in storages:
+        yield f"table {name}: ends with one storage variable: {', '.join(f':{known}' for known in storages)}"
+        return
+    stored = storages[named[0]]
+    for key in _keys(table.tableElts or ()):
+        if not stored.is_heap:
+            yield f"table {name}: append-optimised tables have no UNIQUE and no PRIMARY KEY; use :heap_by_…"
+        elif not stored.distributed_by or not set(stored.distributed_by) <= key:
+            yield f"table {name}: its key lacks columns that it is distributed by, {stored.distributed_by}"
+
+
+def _keys(elements: Iterable[ast.Node]) -> Iterator[set[str]]:
+    """Yield the columns of each PRIMARY KEY and UNIQUE constraint of a table."""
+    for element in elements:
+        if isinstance(element, ast.ColumnDef):
+            if any(_is_key(constraint) for constraint in element.constraints or ()):
+                yield {str(element.colname)}
+        elif isinstance(element, ast.Constraint) and _is_key(element):
+            yield {key.sval for key in element.keys or ()}
+
+
+def _is_key(constraint: ast.Constraint) -> bool:
+    return constraint.contype is not None and constraint.contype.name in _KEYS
+
+
+def _newer_numbers(text: str) -> Iterator[str]:
+    """The parser's tree does not show how a number was written."""
+    for token in scan(text):
+        number = text[token.start : token.end + 1]
+        if token.name in ("ICONST", "FCONST") and not re.fullmatch(r"[\d.]+(e[+-]?\d+)?", number.lower()):
+            yield f"{number}: numbers in other bases or with underscores came with PostgreSQL 16"
+
+
+def _labels_without_as(select: ast.SelectStmt, text: str) -> Iterator[str]:
+    """A column's label that is any keyword, such as action, needs AS before PostgreSQL 14."""
+    for label in (target.name for target in select.targetList or ()):
+        if label in _KEYWORDS and not re.search(rf'\bAS\s+"?{label}\b', text, re.IGNORECASE):
+            yield f"{label}: a keyword as a column's label needs AS before PostgreSQL 14"

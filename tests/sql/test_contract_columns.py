@@ -1,0 +1,173 @@
+"""The warehouse's tables on a real PostgreSQL: the contract's columns, and by hand the same tables."""
+
+import subprocess
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from crmbot_consumer.copy_text import copy_columns
+from crmbot_consumer.migrate import migrate
+from crmbot_consumer.settings import MigrateSettings
+from crmbot_core.contracts import STREAMS, Stream
+from crmbot_core.contracts.models import ROUBLES_PATTERN, TIMESTAMP_PATTERN, UUID_PATTERN
+from devstack.postgres import Postgres, bin_directory
+
+from .guard import storage
+from .statements import ROOT, storage_clauses
+
+SQL = ROOT / "sql"
+TYPES = {
+    UUID_PATTERN: "uuid",
+    TIMESTAMP_PATTERN: "timestamp with time zone",
+    ROUBLES_PATTERN: "numeric(14,2)",
+}
+COMMON_TABLES = {"crm_bot_migrations", "crm_bot_ledger", "crm_bot_rejects", "crm_bot_replays"}
+MRF_TABLES = {"crm_bot_actions_mrf1", "crm_bot_nature_mrf1"}
+
+
+class WarehouseColumn(NamedTuple):
+    name: str
+    type: str
+    is_nullable: bool
+    default: str | None
+
+
+class Table(NamedTuple):
+    """What the catalogue says of a table; `key` are the columns of its primary key, in order."""
+
+    columns: tuple[WarehouseColumn, ...]
+    key: tuple[str, ...]
+
+
+ADDED = {
+    WarehouseColumn("kafka_partition", "integer", False, None),
+    WarehouseColumn("kafka_offset", "bigint", False, None),
+    WarehouseColumn("loaded_at", "timestamp with time zone", False, "now()"),
+}
+
+
+@contextmanager
+def database(server: Postgres, name: str) -> Iterator[str]:
+    """A new database of the server; yields its DSN."""
+    with psycopg.connect(server.dsn, autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        yield make_conninfo(server.dsn, dbname=name)
+        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@pytest.fixture(scope="module")
+def migrated(postgres: Postgres) -> Iterator[str]:
+    with database(postgres, "migrated") as dsn:
+        migrate(settings(dsn))
+        yield dsn
+
+
+def settings(dsn: str, mrf: str = "mrf1") -> MigrateSettings:
+    return MigrateSettings(mrf=mrf, warehouse_dsn=dsn, sql_dir=SQL)
+
+
+def expected_type(schema: dict[str, Any]) -> str:
+    """Return the type of the column that holds a field, given the field's JSON Schema."""
+    if schema.get("type") == "integer":
+        return "bigint" if schema.get("maximum", 0) > 2**31 - 1 else "integer"
+    return TYPES.get(schema.get("pattern", ""), "text")
+
+
+def tables(dsn: str) -> dict[str, Table]:
+    """Return all tables of a database."""
+    with psycopg.connect(dsn) as connection:
+        columns = connection.execute(
+            """
+            SELECT c.oid, c.relname, a.attname, format_type(a.atttypid, a.atttypmod), NOT a.attnotnull,
+                   pg_get_expr(d.adbin, d.adrelid)
+            FROM pg_class c
+            JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname = 'public'
+            JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+            LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
+            WHERE c.relkind = 'r' ORDER BY c.relname, a.attnum
+            """
+        ).fetchall()
+        keys = connection.execute(
+            """
+            SELECT i.indrelid::regclass::text, a.attname
+            FROM pg_index i
+            CROSS JOIN LATERAL unnest(i.indkey) WITH ORDINALITY AS k (attnum, place)
+            JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
+            WHERE i.indisprimary ORDER BY i.indrelid, k.place
+            """
+        ).fetchall()
+    return {
+        table: Table(
+            tuple(WarehouseColumn(*column[2:]) for column in columns if column[1] == table),
+            tuple(name for owner, name in keys if owner == table),
+        )
+        for table in dict.fromkeys(column[1] for column in columns)
+    }
+
+
+@pytest.mark.parametrize("stream", STREAMS.values(), ids=lambda stream: stream.name)
+def test_a_stream_s_table_has_the_contract_s_columns(migrated: str, stream: Stream) -> None:
+    columns = tables(migrated)[stream.table("mrf1")].columns
+    contract = [column for column in columns if column.name not in {added.name for added in ADDED}]
+    fields = stream.model.model_json_schema()["properties"].values()
+    assert contract == [
+        WarehouseColumn(column.name, expected_type(schema), column.nullable, None)
+        for column, schema in zip(stream.columns, fields, strict=True)
+    ]
+    assert {column for column in columns if column not in contract} == ADDED
+
+
+@pytest.mark.parametrize("stream", STREAMS.values(), ids=lambda stream: stream.name)
+def test_copy_writes_every_column_but_the_one_with_a_default(migrated: str, stream: Stream) -> None:
+    columns = tables(migrated)[stream.table("mrf1")].columns
+    assert copy_columns(stream) == tuple(c.name for c in columns if c.default is None)
+
+
+def test_psql_by_hand_makes_the_same_tables(migrated: str, postgres: Postgres) -> None:
+    files = [
+        SQL / "storage" / "postgresql.sql",
+        *sorted(SQL.glob("common/*.sql")),
+        *sorted(SQL.glob("mrf/*.sql")),
+    ]
+    command = [str(bin_directory() / "psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-v", "mrf=mrf1"]
+    with database(postgres, "by_hand") as dsn:
+        subprocess.run(
+            [*command, *(f"--file={file}" for file in files), dsn], check=True, capture_output=True, text=True
+        )
+        by_hand = tables(dsn)
+    assert by_hand.keys() == COMMON_TABLES | MRF_TABLES
+    assert by_hand == tables(migrated)
+    assert by_hand["crm_bot_ledger"].key == ("topic", "kafka_partition", "start_offset")
+
+
+def test_migrate_again_does_nothing_and_another_mrf_adds_its_own(postgres: Postgres) -> None:
+    with database(postgres, "twice") as dsn:
+        assert len(migrate(settings(dsn))) == 4
+        once = tables(dsn)
+        assert migrate(settings(dsn)) == []
+        assert tables(dsn) == once
+        assert migrate(settings(dsn, "mrf2")) == ["001_actions.sql mrf2", "002_nature.sql mrf2"]
+        assert tables(dsn).keys() - once.keys() == {"crm_bot_actions_mrf2", "crm_bot_nature_mrf2"}
+
+
+def test_migrate_by_four_at_once_makes_each_table_once(postgres: Postgres) -> None:
+    for attempt in range(10):  # two rarely meet on the same catalogue row
+        with database(postgres, f"at_once_{attempt}") as dsn, ThreadPoolExecutor(4) as threads:
+            applied = list(threads.map(migrate, [settings(dsn)] * 4))
+            assert sorted(map(len, applied)) == [0, 0, 0, 4]
+            assert tables(dsn).keys() == COMMON_TABLES | MRF_TABLES
+
+
+def test_greenplum_has_a_clause_for_every_variable() -> None:
+    greenplum, postgresql = storage_clauses("greenplum"), storage_clauses("postgresql")
+    assert greenplum.keys() == postgresql.keys()
+    assert set(postgresql.values()) == {""}
+    assert {name: storage(clause).is_heap for name, clause in greenplum.items()} == {
+        name: name.startswith("heap_") for name in greenplum
+    }
