@@ -3,6 +3,8 @@
 import errno
 import fcntl
 import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -45,18 +47,20 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(old: Path) -> None:
     assert list(old.parent.iterdir()) == [old]
 
 
-@pytest.fixture
-def _small_files() -> object:
-    """The system refuses to let files grow, as on a full disk."""
+@contextmanager
+def _small_files() -> Iterator[None]:
+    """The system refuses to let files grow, as on a full disk; pytest's own output is a file too, maybe."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
-@pytest.mark.usefixtures("_small_files")
 def test_no_room_for_the_file_is_one_line_and_leaves_the_old_file(old: Path) -> None:
-    with pytest.raises(CrmBotError, match="old one is untouched") as failure, replaced(old) as file:
+    refusal = pytest.raises(CrmBotError, match="old one is untouched")
+    with refusal as failure, _small_files(), replaced(old) as file:
         file.write(b"x" * 5000)
     assert "\n" not in str(failure.value)
     assert old.read_bytes() == b"old"
