@@ -150,6 +150,14 @@ def test_a_broker_that_is_down_is_waited_for(road: Road, kafka: Kafka) -> None:
     wait_until(lambda: sent(producer, road), "all is sent", seconds=90)
 
 
+def test_topics_without_a_broker_is_one_line_that_says_what_to_check(road: Road) -> None:
+    done = road.run("crmbot-producer", "topics", KAFKA_BOOTSTRAP_SERVERS="127.0.0.1:1")
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert "check KAFKA_BOOTSTRAP_SERVERS" in line
+    assert done.stdout == ""
+
+
 def digest(path: Path) -> str:
     return sha256(path.read_bytes()).hexdigest()
 
