@@ -103,7 +103,7 @@ class Subscription:
         """Take up to `limit` messages, within `timeout` seconds, into the buffer; serves rebalances."""
         with translated_errors():
             messages = self._consumer.consume(limit, timeout)
-        if any(message.error() is not None for message in messages):
+        if any(map(Message.error, messages)):
             messages = [message for message in messages if not self._is_error(message)]
         # What was fetched before a rebalance does not belong to any batch.
         messages = [message for message in messages if message.partition() in self.assigned]
