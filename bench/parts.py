@@ -91,6 +91,6 @@ def _messages(road: Road) -> list[tuple[bytes, bytes]]:
     (identity,) = file.identities()
     messages: list[tuple[bytes, bytes]] = []
     while page := file.page(identity, len(messages), _PAGE_ROWS):
-        messages += [(lead_id, value) for _, _, lead_id, value in page]
+        messages += zip(page.keys, page.messages, strict=True)
     file.close()
     return messages
