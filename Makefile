@@ -30,7 +30,7 @@ test: lint unit integration dag ## All tests
 lint: setup ## Format, style and types
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
-	$(VENV)/bin/mypy libs services devstack tests/integration tests/sql tests/docs bench docs
+	$(VENV)/bin/mypy libs services devstack tests/integration tests/cluster tests/sql tests/docs bench docs
 
 unit: setup ## Tests beside the services, and of SQL and docs
 	$(VENV)/bin/pytest -q libs services devstack tests/sql tests/docs

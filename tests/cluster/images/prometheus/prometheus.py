@@ -1,9 +1,9 @@
 #!/usr/bin/python3
 """Debian's Prometheus with what Debian leaves out of it: the discovery of pods.
 
-Takes the arguments of `prometheus`. Every kubernetes_sd_configs of the configuration becomes a file of targets
-that a second process keeps up to date; the labels are those of the role `pod`, as far as charts/platform
-uses them, so that its relabelling works on them unchanged.
+Takes the arguments of `prometheus`. Every kubernetes_sd_configs of the configuration becomes a file of
+targets that a second process keeps up to date; the labels are those of the role `pod`, as far as
+charts/platform uses them, so that its relabelling works on them unchanged.
 """
 
 import json
@@ -13,10 +13,12 @@ import ssl
 import sys
 import time
 from pathlib import Path
+from typing import Any
 from urllib.request import Request, urlopen
 
 import yaml
 
+Object = dict[str, Any]
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 DATA = Path("/prometheus")
 TARGETS = DATA / "targets.json"
@@ -34,17 +36,18 @@ def use_file_of_targets(configuration: Path) -> Path:
     return written
 
 
-def pods(namespace: str) -> list[dict]:
+def pods(namespace: str) -> list[Object]:
     """List the namespace's pods."""
     url = f"https://kubernetes.default.svc/api/v1/namespaces/{namespace}/pods"
     token = (ACCOUNT / "token").read_text()
     request = Request(url, headers={"Authorization": f"Bearer {token}"})
     trust = ssl.create_default_context(cafile=str(ACCOUNT / "ca.crt"))
     with urlopen(request, context=trust, timeout=10) as answer:
-        return json.load(answer)["items"]
+        items: list[Object] = json.load(answer)["items"]
+        return items
 
 
-def targets(pod: dict) -> list[dict]:
+def targets(pod: Object) -> list[Object]:
     """Return one target per port of a pod's containers; none before the pod has an address."""
     address = pod["status"].get("podIP")
     metadata, prefix = pod["metadata"], "__meta_kubernetes_pod"
