@@ -58,7 +58,7 @@ MAX_REJECTS_IN_A_ROW: {{ $v.consumer.maxRejectsInARow | int64 | quote }}
 OUTPUT_DIR: /workbooks
 {{- end }}
 
-{{/* The Secret that holds a role's way into the warehouse. Arguments: root, role (migrate, audit or empty). */}}
+{{/* The Secret that holds a role's way into the warehouse. Arguments: root, role (migrate, audit, export or none). */}}
 {{- define "crm-bot.warehouseSecret" -}}
 {{- $own := "" }}
 {{- with .role }}{{ $own = get $.root.Values.warehouse (printf "%sSecret" .) }}{{ end }}
@@ -85,7 +85,7 @@ OUTPUT_DIR: /workbooks
   namespace: {{ .Release.Namespace }}
   image: {{ with .Values.image.registry }}{{ . }}/{{ end }}{{ $image.repository }}:{{ $image.tag | default .Values.image.tag | default .Chart.AppVersion }}
   service_account: {{ .Release.Name }}-exporter
-  {{- with .Values.warehouse.existingSecret }}
+  {{- with include "crm-bot.warehouseSecret" (dict "root" . "role" "export") }}
   warehouse_secret: {{ . }}
   {{- end }}
   output_claim: {{ include "crm-bot.workbooks" . }}
