@@ -7,10 +7,10 @@ RATE ?= 50
 VENV := .venv
 UV := $(shell command -v uv 2>/dev/null || echo $(CURDIR)/.cache/uv/bin/uv)
 
-.PHONY: help setup demo test lint unit integration chart dag bench docs sbom clean
+.PHONY: help setup demo test lint unit integration chart dag cluster cluster-down cluster-test bench docs sbom clean
 
 help: ## What there is
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
 
 setup: $(VENV)/.ready ## Install everything into .venv, from the lock
 
@@ -45,6 +45,16 @@ dag: setup ## Tests of the DAGs in the real Airflow, in an environment of its ow
 	$(UV) sync --project dags --locked --quiet
 	$(UV) run --project dags --locked mypy --config-file dags/pyproject.toml dags tests/dag
 	$(UV) run --project dags --locked pytest -q tests/dag
+
+cluster: ## The platform and two MRFs on kind; CLUSTER_TOOLS takes another cluster: docs/cluster.md
+	@eval "$$(tests/cluster/cluster.sh up)" && skaffold run --label=skaffold.dev/run-id=crm-bot && \
+		tests/cluster/cluster.sh hints
+
+cluster-down: ## End what `make cluster` has made
+	@tests/cluster/cluster.sh down
+
+cluster-test: setup ## Tests on a real cluster, which it makes like `make cluster`
+	CLUSTER_TESTS=yes $(VENV)/bin/pytest tests/cluster
 
 bench: setup ## Side-by-side measurements, on a quiet machine
 	$(VENV)/bin/python -m bench

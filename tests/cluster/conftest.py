@@ -1,7 +1,6 @@
 """A real cluster with the platform and two MRFs, installed by skaffold as anyone would.
 
-CLUSTER_TOOLS is a folder of scripts that start a cluster (see cluster.sh); CLUSTER_CONTEXT=kind-crm-bot takes
-the one of `make cluster`. Without either, these tests are skipped: they never take a cluster by chance.
+`make cluster-test` runs them. Without its CLUSTER_TESTS they are skipped: they never take a cluster by chance.
 """
 
 import os
@@ -53,8 +52,8 @@ def timed() -> Timed:
 @pytest.fixture(scope="session")
 def cluster(timed: Timed, tmp_path_factory: pytest.TempPathFactory) -> None:
     """A cluster, and an environment in which kubectl, helm and skaffold see that one alone."""
-    if not (os.environ.get("CLUSTER_TOOLS") or os.environ.get("CLUSTER_CONTEXT")):
-        pytest.skip("set CLUSTER_TOOLS or CLUSTER_CONTEXT: see docs/cluster.md")
+    if not os.environ.get("CLUSTER_TESTS"):
+        pytest.skip("run by make cluster-test: see docs/cluster.md")
     with timed("cluster, Docker engine and base image"):
         done = subprocess.run(
             ["sh", "-c", 'eval "$(tests/cluster/cluster.sh up)" && env -0'],
@@ -71,9 +70,7 @@ def cluster(timed: Timed, tmp_path_factory: pytest.TempPathFactory) -> None:
     context = ("--minify", "--flatten", "--raw", f"--context={os.environ['CLUSTER_CONTEXT']}")
     config.touch(mode=0o600)
     config.write_text(run("kubectl", "config", "view", *context))
-    os.environ.update(
-        {"KUBECONFIG": str(config), "SKAFFOLD_INTERACTIVE": "false", "SKAFFOLD_UPDATE_CHECK": "false"}
-    )
+    os.environ["KUBECONFIG"] = str(config)
 
 
 @pytest.fixture(scope="session")
@@ -81,7 +78,7 @@ def images(cluster: None, timed: Timed, tmp_path_factory: pytest.TempPathFactory
     """Every image, built and in the cluster: a file with their names, as skaffold writes it."""
     file = tmp_path_factory.mktemp("images") / "images.json"
     with timed("images: build and load"):
-        run("skaffold", "build", "--cache-artifacts=false", f"--file-output={file}", seconds=1500)
+        run("skaffold", "build", f"--file-output={file}", seconds=1500)
     return file
 
 

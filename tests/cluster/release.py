@@ -20,8 +20,10 @@ class Release:
         return f"app.kubernetes.io/name=crm-bot,app.kubernetes.io/instance={self.mrf}"
 
     def upgrade(self, **values: str | float) -> None:
-        """Change values, written as in `--set` with __ for dots, and wait until the new pods are ready."""
-        settings = [f"--set={name.replace('__', '.')}={value}" for name, value in values.items()]
+        """Change values, named as in `--set` with __ for dots, and wait until the new pods are ready."""
+        settings = [
+            f"--set-json={name.replace('__', '.')}={json.dumps(value)}" for name, value in values.items()
+        ]
         helm("upgrade", self.mrf, "charts/crm-bot", "--reuse-values", "--wait", "--timeout=5m", *settings)
         self.wait()
 
