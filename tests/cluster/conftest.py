@@ -1,6 +1,6 @@
 """A real cluster with the platform and two MRFs, installed by skaffold as anyone would.
 
-`make cluster-test` runs them. Without its CLUSTER_TESTS they are skipped: they never take a cluster by chance.
+`make cluster-test` runs them; without its CLUSTER_TESTS they are skipped: no cluster is taken by chance.
 """
 
 import os
