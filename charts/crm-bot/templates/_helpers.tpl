@@ -65,6 +65,13 @@ OUTPUT_DIR: /workbooks
 {{- $own | default .root.Values.warehouse.existingSecret }}
 {{- end }}
 
+{{/* The name of a service's image. Arguments: root, service. */}}
+{{- define "crm-bot.image" -}}
+{{- $all := .root.Values.image }}
+{{- $own := (get .root.Values .service).image }}
+{{- with $all.registry }}{{ . }}/{{ end }}{{ $own.repository }}:{{ $own.tag | default $all.tag | default .root.Chart.AppVersion }}
+{{- end }}
+
 {{/* The claim that holds the workbooks. */}}
 {{- define "crm-bot.workbooks" -}}
 {{ .Values.exporter.workbooks.existingClaim | default (printf "%s-workbooks" .Release.Name) }}
@@ -77,13 +84,12 @@ OUTPUT_DIR: /workbooks
 
 {{/* The MRF's entry of dags/data2excel.yaml: what differs from that file's defaults in this release. */}}
 {{- define "crm-bot.dagEntry" -}}
-{{- $image := .Values.exporter.image -}}
 {{ .Values.mrf }}:
   title: {{ .Values.title | default .Values.mrf }}
   timezone: {{ .Values.timezone }}
   schedule: {{ .Values.exporter.schedule | quote }}
   namespace: {{ .Release.Namespace }}
-  image: {{ with .Values.image.registry }}{{ . }}/{{ end }}{{ $image.repository }}:{{ $image.tag | default .Values.image.tag | default .Chart.AppVersion }}
+  image: {{ include "crm-bot.image" (dict "root" . "service" "exporter") }}
   service_account: {{ .Release.Name }}-exporter
   {{- with include "crm-bot.warehouseSecret" (dict "root" . "role" "export") }}
   warehouse_secret: {{ . }}

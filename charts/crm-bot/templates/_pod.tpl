@@ -88,7 +88,7 @@ needed: stream, port and portName (serves metrics and probes), kafka and warehou
 {{- $own := get $v .service }}
 {{- $pod := include "crm-bot.podValues" . | fromYaml -}}
 name: {{ .name }}
-image: {{ with $v.image.registry }}{{ . }}/{{ end }}{{ $own.image.repository }}:{{ $own.image.tag | default $v.image.tag | default .root.Chart.AppVersion }}
+image: {{ include "crm-bot.image" . }}
 imagePullPolicy: {{ $v.image.pullPolicy }}
 args: {{ toJson .args }}
 envFrom:
