@@ -1,7 +1,6 @@
 """An MRF that goes leaves its data and nothing else."""
 
 import json
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,7 +20,6 @@ def mrf3(installed: None, images: Path) -> Iterator[Release]:
         *("upgrade", "--install", "mrf3", "charts/crm-bot", "--wait", "--timeout=5m"),
         *("--values=charts/crm-bot/mrf/mrf3.yaml", "--values=charts/platform/crm-bot-values.yaml"),
         # A bot like no other before: its claim is deleted below, but Kafka and the warehouse remember it.
-        f"--set=generator.seed={int(time.time())}",
         *(
             f"--set={name}.image.tag={tags[name]}"
             for name in ("generator", "producer", "consumer", "exporter")

@@ -47,7 +47,6 @@ PARTITIONS: {{ $v.topics.partitions | int64 | quote }}
 REPLICATION_FACTOR: {{ $v.topics.replicationFactor | int64 | quote }}
 RETENTION_HOURS: {{ $v.topics.retentionHours | int64 | quote }}
 DATA_DIR: /data
-SEED: {{ $v.generator.seed | int64 | quote }}
 MANAGERS: {{ $v.generator.managers | int64 | quote }}
 PAGE_ROWS: {{ $v.producer.pageRows | int64 | quote }}
 POLL_SECONDS: {{ $v.producer.pollSeconds | quote }}
