@@ -54,7 +54,7 @@ cluster-down: ## End what `make cluster` has made
 	@tests/cluster/cluster.sh down
 
 cluster-test: setup ## Tests on a real cluster, which it makes like `make cluster`
-	CLUSTER_TESTS=yes $(VENV)/bin/pytest tests/cluster
+	CLUSTER_TESTS=yes $(VENV)/bin/pytest --timeout=1800 tests/cluster
 
 bench: setup ## Side-by-side measurements, on a quiet machine
 	$(VENV)/bin/python -m bench

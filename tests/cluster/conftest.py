@@ -130,9 +130,9 @@ def airflow(installed: None) -> Iterator[Airflow]:
 
 
 @pytest.fixture(scope="session")
-def exported_after(airflow: Airflow, mrf1: Release) -> float:
-    """When a run of data2excel_mrf1 began that then succeeded, in seconds since 1970."""
-    mrf1.must_flow(1)
+def exported_after(airflow: Airflow, mrf2: Release) -> float:
+    """When a run of data2excel_mrf2 began that then succeeded, in seconds since 1970."""
+    mrf2.must_flow(1)
     start = time.time()
-    airflow.run_dag("data2excel_mrf1")
+    airflow.run_dag("data2excel_mrf2")
     return start
