@@ -27,11 +27,12 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say how long each step took."""
+    """Say how long each step took, where it was a second or more."""
     if _TIMES:
         terminalreporter.section("steps on the cluster")
         for step, seconds in [*_TIMES, ("together", sum(seconds for _, seconds in _TIMES))]:
-            terminalreporter.write_line(f"{seconds:7.1f} s  {step}")
+            if seconds >= 1:
+                terminalreporter.write_line(f"{seconds:7.1f} s  {step}")
 
 
 @pytest.fixture(scope="session")
@@ -110,9 +111,10 @@ def mrf2(installed: None) -> Release:
 
 
 @pytest.fixture(scope="session")
-def busy_mrf1(mrf1: Release) -> Release:
+def busy_mrf1(mrf1: Release, timed: Timed) -> Release:
     """mrf1 while its bot writes 300 rows a second."""
-    mrf1.upgrade(generator__rate=300)
+    with timed("upgrade mrf1 to 300 rows/s"):
+        mrf1.upgrade(generator__rate=300)
     return mrf1
 
 
@@ -130,9 +132,10 @@ def airflow(installed: None) -> Iterator[Airflow]:
 
 
 @pytest.fixture(scope="session")
-def exported_after(airflow: Airflow, mrf2: Release) -> float:
+def exported_after(airflow: Airflow, mrf2: Release, timed: Timed) -> float:
     """When a run of data2excel_mrf2 began that then succeeded, in seconds since 1970."""
     mrf2.must_flow(1)
     start = time.time()
-    airflow.run_dag("data2excel_mrf2")
+    with timed("run data2excel_mrf2 by Airflow's API"):
+        airflow.run_dag("data2excel_mrf2")
     return start
