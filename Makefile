@@ -47,8 +47,8 @@ dag: setup ## Tests of the DAGs in the real Airflow, in an environment of its ow
 	$(UV) run --project dags --locked pytest -q tests/dag
 
 cluster: ## The platform and two MRFs on kind; CLUSTER_TOOLS takes another cluster: docs/cluster.md
-	@eval "$$(tests/cluster/cluster.sh up)" && skaffold run --label=skaffold.dev/run-id=crm-bot && \
-		tests/cluster/cluster.sh hints
+	@variables=$$(tests/cluster/cluster.sh up) && eval "$$variables" && \
+		skaffold run --label=skaffold.dev/run-id=crm-bot && tests/cluster/cluster.sh hints
 
 cluster-down: ## End what `make cluster` has made
 	@tests/cluster/cluster.sh down

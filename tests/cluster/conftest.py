@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.airflow import Airflow
-from tests.cluster.kube import ROOT, kubectl, port_forward, run
+from tests.cluster.kube import ROOT, CommandError, kubectl, port_forward, run
 from tests.cluster.prometheus import Prometheus
 from tests.cluster.release import Release
 
@@ -57,7 +57,7 @@ def cluster(timed: Timed, tmp_path_factory: pytest.TempPathFactory) -> None:
         pytest.skip("run by make cluster-test: see docs/cluster.md")
     with timed("cluster, Docker engine and base image"):
         done = subprocess.run(
-            ["sh", "-c", 'eval "$(tests/cluster/cluster.sh up)" && env -0'],
+            ["sh", "-c", 'variables=$(tests/cluster/cluster.sh up) && eval "$variables" && env -0'],
             cwd=ROOT,
             stdout=subprocess.PIPE,
             text=True,
@@ -88,14 +88,10 @@ def installed(images: Path, timed: Timed) -> None:
     """Platform, mrf1 and mrf2, installed or upgraded to what the working tree says."""
     with timed("install the platform and two MRFs"):
         try:
-            run(
-                "skaffold",
-                "deploy",
-                f"--build-artifacts={images}",
-                "--label=skaffold.dev/run-id=crm-bot",
-                seconds=900,
-            )
-        except AssertionError:
+            # The label is skaffold's own and new at each run, which would replace every pod.
+            label = "--label=skaffold.dev/run-id=crm-bot"
+            run("skaffold", "deploy", f"--build-artifacts={images}", label, seconds=900)
+        except CommandError:
             print(kubectl("get", "pods,events"))
             raise
 
