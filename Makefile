@@ -47,14 +47,14 @@ dag: setup ## Tests of the DAGs in the real Airflow, in an environment of its ow
 	$(UV) run --project dags --locked pytest -q tests/dag
 
 cluster: ## The platform and two MRFs on kind; CLUSTER_TOOLS takes another cluster: docs/cluster.md
-	@eval "$$(tests/cluster/cluster.sh up)" && skaffold run --label=skaffold.dev/run-id=crm-bot && \
-		tests/cluster/cluster.sh hints
+	@variables=$$(tests/cluster/cluster.sh up) && eval "$$variables" && \
+		skaffold run --label=skaffold.dev/run-id=crm-bot && tests/cluster/cluster.sh hints
 
 cluster-down: ## End what `make cluster` has made
 	@tests/cluster/cluster.sh down
 
 cluster-test: setup ## Tests on a real cluster, which it makes like `make cluster`
-	CLUSTER_TESTS=yes $(VENV)/bin/pytest tests/cluster
+	CLUSTER_TESTS=yes $(VENV)/bin/pytest --timeout=1800 tests/cluster
 
 bench: setup ## Side-by-side measurements, on a quiet machine
 	$(VENV)/bin/python -m bench

@@ -39,19 +39,22 @@ class Release:
         """Return the release's pods, or those of one component."""
         return pods(self.selector + (f",app.kubernetes.io/component={component}" if component else ""))
 
-    def audit(self, wait: int = 60) -> Audit:
+    def audit(self) -> Audit:
         """Return the audit of the bot's files against the warehouse, after the rows on their way."""
         text = execute(
             f"{self.mrf}-bot-0",
-            *("sh", "-c", f"crmbot-producer audit --json --wait {wait} || [ $? = 4 ]"),
+            *("sh", "-c", "crmbot-producer audit --json --wait 60 || [ $? = 4 ]"),
             container="producer-actions",
         )
         answer: Audit = json.loads(text.splitlines()[-1])
         return answer
 
     def rows(self) -> int:
-        """Return how many rows of both files are in the warehouse."""
-        return sum(stream["rows_in_warehouse"] for stream in self.audit(0)["streams"])
+        """Return how many rows of both streams are in the warehouse, as PostgreSQL itself counts them."""
+        tables = [f"SELECT count(*) FROM crm_bot_{stream}_{self.mrf}" for stream in ("actions", "nature")]
+        query = f"SELECT ({tables[0]}) + ({tables[1]})"
+        psql = ("psql", "--username=postgres", "--dbname=warehouse", "--no-align", "--tuples-only")
+        return int(execute("platform-postgresql-0", *psql, f"--command={query}"))
 
     def must_be_clean(self) -> None:
         audit = self.audit()
@@ -60,5 +63,5 @@ class Release:
 
     def must_flow(self, rows: int = 200) -> None:
         """Wait until `rows` more rows are in the warehouse."""
-        before = self.rows()
+        before = until(f"the warehouse counts rows of {self.mrf}", self.rows)
         until(f"{rows} more rows of {self.mrf} arrive", lambda: self.rows() >= before + rows)
