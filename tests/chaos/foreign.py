@@ -10,6 +10,7 @@ from confluent_kafka import Consumer, Message, Producer, TopicPartition
 from tests.chaos.world import World
 
 _RECENT = 200
+_COPIES = 20
 _MARK: Any = {"foreign": b"yes"}  # tells the checker that no bot's producer sent it
 
 
@@ -18,15 +19,15 @@ def send(world: World, topic: str, rng: random.Random) -> None:
     partition = rng.randrange(3)
     recent = _recent(world, topic, partition)
     producer = Producer({"bootstrap.servers": world.kafka.bootstrap_servers})
-    copies = rng.sample(recent, min(20, len(recent)))
-    wrong = [_broken(message, rng) for message in copies]
-    for message in copies:
+    rng.shuffle(recent)
+    wrong = [_broken(message, rng) for message in recent]
+    for message in recent:
         producer.produce(topic, message.value(), message.key(), partition, headers=_MARK)
     for key, value in wrong:
         producer.produce(topic, value, key, partition, headers=_MARK)
     left = producer.flush(30)
     world.history.add(
-        "foreign", topic=topic, partition=partition, copies=len(copies), broken=len(wrong), left=left
+        "foreign", topic=topic, partition=partition, copies=len(recent), broken=len(wrong), left=left
     )
 
 
@@ -41,8 +42,8 @@ def _recent(world: World, topic: str, partition: int) -> list[Message]:
     place = TopicPartition(topic, partition)
     low, high = consumer.get_watermark_offsets(place, timeout=10)
     consumer.assign([TopicPartition(topic, partition, max(low, high - _RECENT))])
-    found = []
-    while (message := consumer.poll(10)) is not None and message.error() is None:
+    found: list[Message] = []
+    while len(found) < _COPIES and (message := consumer.poll(2)) is not None and message.error() is None:
         if _fields(message) is not None:
             found.append(message)
     consumer.close()
