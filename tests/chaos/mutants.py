@@ -8,8 +8,7 @@ from pathlib import Path
 
 from tests.chaos.nemesis import (
     Fault,
-    cut_one_consumer_from_the_broker,
-    freeze_a_consumer_until_its_partitions_are_given_away,
+    freeze_a_consumer_in_mid_load_until_its_partitions_are_given_away,
     kill_consumers,
     kill_producers,
     kill_the_warehouse,
@@ -39,7 +38,7 @@ MUTANTS = (
         "sql/common/001_ledger.sql",
         "PRIMARY KEY (topic, kafka_partition, start_offset)",
         "CHECK (end_offset >= start_offset)",
-        faults=(freeze_a_consumer_until_its_partitions_are_given_away, cut_one_consumer_from_the_broker) * 2,
+        faults=(freeze_a_consumer_in_mid_load_until_its_partitions_are_given_away,) * 2,
     ),
     Mutant(
         "rows and ledger in transactions of their own",

@@ -14,6 +14,7 @@ from tests.chaos.proxy import Proxy, everyone, nobody
 from tests.chaos.services import Member
 from tests.chaos.world import PARTITIONS, World
 
+_TRIES = 2_000
 _LONG_ENOUGH_TO_REBALANCE = 9.0  # the group's session time-out is 6 s
 
 Fault = Callable[["Nemesis"], None]
@@ -84,12 +85,24 @@ def kill_everything_at_once(nemesis: Nemesis) -> None:
     nemesis.world.kafka.start()
 
 
-def freeze_a_consumer_until_its_partitions_are_given_away(nemesis: Nemesis) -> None:
-    _freeze(nemesis, nemesis.victim("consumer"), _LONG_ENOUGH_TO_REBALANCE)
+def freeze_a_consumer_in_mid_load_until_its_partitions_are_given_away(nemesis: Nemesis) -> None:
+    """The zombie: another one loads the range that it holds half loaded, then it goes on."""
+    member = nemesis.victim("consumer")
+    for _ in range(_TRIES):
+        member.send(signal.SIGSTOP)
+        if nemesis.world.is_loading(member):
+            break
+        member.send(signal.SIGCONT)
+        nemesis.wait(0.0, 0.01)
+    nemesis.wait(_LONG_ENOUGH_TO_REBALANCE, _LONG_ENOUGH_TO_REBALANCE + 3.0)
+    member.send(signal.SIGCONT)
 
 
 def freeze_a_producer(nemesis: Nemesis) -> None:
-    _freeze(nemesis, nemesis.victim("producer"), 3.0)
+    member = nemesis.victim("producer")
+    member.send(signal.SIGSTOP)
+    nemesis.wait(3.0, 5.0)
+    member.send(signal.SIGCONT)
 
 
 def freeze_the_warehouse(nemesis: Nemesis) -> None:
@@ -105,7 +118,7 @@ def freeze_the_warehouse(nemesis: Nemesis) -> None:
 
 
 def cut_one_consumer_from_the_broker(nemesis: Nemesis) -> None:
-    """The zombie: its partitions are given away, while it still reaches the warehouse."""
+    """Its partitions are given away, while it still reaches the warehouse."""
     _cut(nemesis, nemesis.world.to_kafka, nemesis.victim("consumer"))
 
 
@@ -170,7 +183,7 @@ FAULTS: list[Fault] = [
     kill_the_broker,
     kill_the_warehouse,
     kill_everything_at_once,
-    freeze_a_consumer_until_its_partitions_are_given_away,
+    freeze_a_consumer_in_mid_load_until_its_partitions_are_given_away,
     freeze_a_producer,
     freeze_the_warehouse,
     cut_one_consumer_from_the_broker,
@@ -191,13 +204,6 @@ def drawn(number: int, rng: random.Random) -> list[Fault]:
     while len(deck) < number:
         deck += rng.sample(FAULTS, len(FAULTS))
     return deck[:number]
-
-
-def _freeze(nemesis: Nemesis, member: Member, seconds: float) -> None:
-    process = member.process
-    process.send_signal(signal.SIGSTOP)
-    nemesis.wait(seconds, seconds + 2.0)
-    process.send_signal(signal.SIGCONT)
 
 
 def _cut(nemesis: Nemesis, proxy: Proxy, member: Member) -> None:

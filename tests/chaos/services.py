@@ -60,7 +60,7 @@ class Crew:
         self._names[name] = self._names.get(name, 0) + 1
         member_name = f"{name}-{self._names[name]}"
         log = self.folder / f"{member_name}.log"
-        everything = {**self.environment, **environment}
+        everything = {**self.environment, **environment, "PGAPPNAME": member_name}
         member = Member(member_name, command, everything, log, self._spawn(command, everything, log))
         with self._lock:
             self.members.append(member)

@@ -61,6 +61,12 @@ class World:
             f"consumer-{mrf}-{stream}", {"MRF": mrf, "STREAM": stream}, "crmbot-consumer", "run"
         )
 
+    def is_loading(self, member: Member) -> bool:
+        """Tell whether a consumer has a transaction open in the warehouse."""
+        query = "SELECT 1 FROM pg_stat_activity WHERE application_name = %s AND xact_start IS NOT NULL"
+        with psycopg.connect(self.postgres.dsn) as connection:
+            return connection.execute(query, (member.name,)).fetchone() is not None
+
     def start(self) -> None:
         """Make topics, tables and backlogs, and start every service."""
         for mrf in self.mrfs:
