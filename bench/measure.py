@@ -95,7 +95,9 @@ def measured(
     peak, cpu = max(peak, _peak_mb(service.process.pid)), _cpu_seconds(service.process.pid) or cpu
     services.stop()
     start_up = _logged_at(service, begins_with) - began if begins_with else 0.0
-    return Run(command[0], environment["STREAM"] or command[1], rows, seconds, start_up, cpu, peak)
+    return Run(
+        " ".join(command[:2]), environment["STREAM"] or "both streams", rows, seconds, start_up, cpu, peak
+    )
 
 
 def _peak_mb(pid: int) -> float:

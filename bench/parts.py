@@ -82,6 +82,7 @@ def memory(road: Road, rows: int, folder: Path, runs: list[Run], say: Say) -> No
     runs.append(road.produce("nature"))
     runs.append(road.consume("nature", road.newest("nature")))
     runs.append(road.consume("actions", rows))
+    runs.append(road.audit())
     runs.append(road.export(folder, rows))
 
 

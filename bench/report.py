@@ -28,7 +28,7 @@ def show(comparisons: Sequence[Comparison], runs: Sequence[Run], console: Consol
             rates = f"{median(c.ours):,.0f}", f"{median(c.theirs):,.0f}"
             table.add_row(c.name, ratio, spread, f"≥ {c.target:g}", _verdict(c.is_reached), *rates)
         console.print(table)
-    table = _table("service", "peak, MiB", "target", "", "of rows", "start-up, s", "CPU, µs/row")
+    table = _table("command", "peak, MiB", "target", "", "of rows", "start-up, s", "CPU, µs/row", "rows/s")
     for service in dict.fromkeys(run.service for run in runs):
         its = [run for run in runs if run.service == service]
         top = max(its, key=lambda run: run.peak_mb)
@@ -41,6 +41,7 @@ def show(comparisons: Sequence[Comparison], runs: Sequence[Run], console: Consol
             f"{top.rows:,} {top.work}",
             f"{start_up:.2f}" if start_up else "",
             f"{median(run.cpu_seconds / run.rows for run in its) * 1e6:.1f}",
+            f"{median(run.working_rate for run in its):,.0f}",
         )
     console.print(table)
 

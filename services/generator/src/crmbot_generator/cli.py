@@ -40,7 +40,7 @@ def _set_seed(context: click.Context, parameter: click.Parameter, value: int | N
 
 
 seed_option = click.option(
-    "--seed", type=int, callback=_set_seed, expose_value=False, help="Makes the work repeatable; or SEED."
+    "--seed", type=int, callback=_set_seed, expose_value=False, help="Makes a backfill repeatable; or SEED."
 )
 
 
@@ -52,20 +52,28 @@ seed_option = click.option(
     "--rows-per-day", type=click.IntRange(min=1), default=2_000, show_default=True, help="Without --rows."
 )
 @click.option("--until", type=click.DateTime(), help="End of the work, UTC, instead of now.")
-def backfill(rows: int | None, days: int | None, rows_per_day: int, until: datetime | None) -> None:
+@click.option(
+    "--if-new", is_flag=True, help="Leave files that have rows as they are; otherwise they are an error."
+)
+def backfill(
+    rows: int | None, days: int | None, rows_per_day: int, until: datetime | None, if_new: bool
+) -> None:
     """Make new files and fill them with past work, as fast as it can."""
     settings = load(GeneratorSettings)
     logger = configure_logging(settings, SERVICE).bind(mrf=settings.mrf)
     span = timedelta(days=days or 90)
     rows = rows or span.days * rows_per_day
     end = until.replace(tzinfo=UTC) if until else datetime.now(UTC)
-    rng = random.Random(f"{settings.mrf} {settings.seed} backfill")
+    rng = random.Random(None if settings.seed is None else f"{settings.mrf} {settings.seed} backfill")
     files = BotFiles(settings.data_dir, settings.mrf, rng)
     if any(files.count().values()):
+        if if_new:
+            logger.info("the files have rows already: nothing written")
+            return
         raise ConfigurationError(f"DATA_DIR {settings.data_dir} has rows already: a backfill makes new files")
     # Leads come evenly, and at such a rate that their rows fill the span.
     interval = max(span - ROWS_DELAY, span / 3) / (rows / ROWS_PER_LEAD)
-    vocabulary = Vocabulary(settings.mrf, settings.seed, settings.managers)
+    vocabulary = Vocabulary(settings.mrf, settings.seed or 0, settings.managers)
     simulation = Simulation(settings.mrf, vocabulary, rng, end - span, interval, Continuation())
     started = time.monotonic()
     events = itertools.islice(simulation.events(), rows)
@@ -92,7 +100,7 @@ def live(rate: float, seconds: float | None) -> None:
     # Not repeatable: what comes depends on the files and on the clock.
     rng = random.Random()
     files = BotFiles(settings.data_dir, settings.mrf, rng)
-    vocabulary = Vocabulary(settings.mrf, settings.seed, settings.managers)
+    vocabulary = Vocabulary(settings.mrf, settings.seed or 0, settings.managers)
     now = datetime.now(UTC)
     simulation = Simulation(settings.mrf, vocabulary, rng, now, _LIVE_LEAD_INTERVAL, files.continuation())
     events = simulation.events()

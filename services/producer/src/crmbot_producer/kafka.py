@@ -92,7 +92,8 @@ class PageSender:
             consumer = Consumer(
                 client_config(
                     self._settings,
-                    defaults={"group.id": "crmbot-producer-state"},
+                    # An empty fetch tells the end of the topic: ask for it soon.
+                    defaults={"group.id": "crmbot-producer-state", "fetch.wait.max.ms": 20},
                     fixed={
                         "isolation.level": "read_committed",
                         "enable.auto.commit": False,
