@@ -3,11 +3,13 @@ MRFS ?= mrf1,mrf2
 ROWS ?= 200000
 LIVE_SECONDS ?= 60
 RATE ?= 50
+SEED ?= 1
+RUNS ?= 3
 
 VENV := .venv
 UV := $(shell command -v uv 2>/dev/null || echo $(CURDIR)/.cache/uv/bin/uv)
 
-.PHONY: help setup demo test lint unit integration chart dag cluster cluster-down cluster-test bench docs sbom clean
+.PHONY: help setup demo test lint unit integration chaos torture chart dag cluster cluster-down cluster-test bench docs sbom clean
 
 help: ## What there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -25,18 +27,24 @@ $(CURDIR)/.cache/uv/bin/uv:
 demo: setup ## The whole road on this machine: MRFS=mrf1,mrf2,mrf3 ROWS=1000000 scale it
 	@$(VENV)/bin/python -m devstack.demo --mrfs $(MRFS) --rows $(ROWS) --live-seconds $(LIVE_SECONDS) --rate $(RATE)
 
-test: lint unit integration chart dag ## All tests
+test: lint unit integration chaos chart dag ## All tests
 
 lint: setup ## Format, style and types
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
-	$(VENV)/bin/mypy libs services devstack tests/integration tests/chart tests/cluster tests/sql tests/docs bench docs
+	$(VENV)/bin/mypy libs services devstack tests/integration tests/chaos tests/chart tests/cluster tests/sql tests/docs bench docs
 
 unit: setup ## Tests beside the services, and of SQL and docs
 	$(VENV)/bin/pytest -q libs services devstack tests/sql tests/docs
 
 integration: setup ## Tests on the real broker and the real warehouse
 	$(VENV)/bin/pytest -q tests/integration
+
+chaos: setup ## The short form of the torture
+	$(VENV)/bin/pytest -q tests/chaos
+
+torture: setup ## Break everything in turn, then check the promises: SEED=7 RUNS=30, MUTANT='no fence'
+	$(VENV)/bin/python -m tests.chaos --seed $(SEED) --runs $(RUNS) $(if $(MUTANT),--mutant '$(MUTANT)')
 
 chart: setup ## Tests of the chart, where helm is there: HELM, KUBECONFORM and KUBECONFORM_SCHEMAS say where
 	$(VENV)/bin/pytest -q tests/chart
