@@ -125,3 +125,11 @@ def test_a_second_backfill_and_another_mrf_are_refused(folder: Path) -> None:
     for mrf, words in (("mrf5", "has rows already"), ("mrf6", "belongs to mrf5")):
         done = CliRunner(env={"MRF": mrf, "DATA_DIR": str(folder)}).invoke(cli, ["backfill"])
         assert words in str(done.exception)
+
+
+def test_a_backfill_of_new_files_only_leaves_a_bot_as_it_is(tmp_path: Path) -> None:
+    runner = CliRunner(env={"MRF": "mrf5", "DATA_DIR": str(tmp_path)})
+    for _ in range(2):
+        done = runner.invoke(cli, ["backfill", "--if-new", "--rows", "200"], catch_exceptions=False)
+        assert done.exit_code == 0, done.output
+    assert sum(len(rows_of(tmp_path, stream)) for stream in STREAMS) == 200

@@ -1,4 +1,4 @@
-"""The command line: `crmbot-exporter export` and `crmbot-exporter marts`."""
+"""The command line: `crmbot-exporter export`, `marts` and `watch`."""
 
 import os
 import signal
@@ -10,11 +10,11 @@ from types import FrameType
 import click
 
 from crmbot_core.contracts import STREAMS
-from crmbot_core.lifecycle import exit_codes
+from crmbot_core.lifecycle import exit_codes, stop_on_signals
 from crmbot_core.settings import load
 from crmbot_core.telemetry import Logger, configure_logging
 from crmbot_exporter.layout import Dashboard
-from crmbot_exporter.settings import ExporterSettings
+from crmbot_exporter.settings import ExporterSettings, WatchSettings
 
 _SERVICE = "crmbot-exporter"
 _EPILOG = (
@@ -60,12 +60,30 @@ def marts(mrf: str | None, stream: str | None) -> None:
     _run(rebuild_one, stream, MRF=mrf)
 
 
+@main.command("watch", epilog=_EPILOG)
+@_mrf
+@click.option("--output-dir", help="Folder of the workbooks; or OUTPUT_DIR.")
+def watch_command(mrf: str | None, output_dir: str | None) -> None:
+    """Serve the workbooks' age and size as metrics until told to stop."""
+    from crmbot_exporter.watch import watch
+
+    with exit_codes(_SERVICE):
+        _set(MRF=mrf, OUTPUT_DIR=output_dir)
+        settings = load(WatchSettings)
+        watch(settings, stop_on_signals(), configure_logging(settings, _SERVICE))
+
+
+def _set(**given: str | None) -> None:
+    """Let options take the place of their variables."""
+    os.environ.update({name: value for name, value in given.items() if value is not None})
+
+
 def _run(
     action: Callable[[ExporterSettings, Dashboard, Logger], None], stream: str | None, **given: str | None
 ) -> None:
     """Run an action for each stream; `given` are options that take the place of their variables."""
     with exit_codes(_SERVICE):
-        os.environ.update({name: value for name, value in given.items() if value is not None})
+        _set(**given)
         settings = load(ExporterSettings)
         log = configure_logging(settings, _SERVICE)
         signal.signal(signal.SIGTERM, _end)

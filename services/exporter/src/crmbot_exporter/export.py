@@ -22,11 +22,6 @@ from crmbot_exporter.workbook import Subject, write_workbook
 _ATTEMPTS = 5
 
 
-def workbook_path(settings: ExporterSettings, stream: str) -> Path:
-    """Return where the workbook of a stream is saved."""
-    return settings.output_dir / f"{stream}_{settings.mrf}.xlsx"
-
-
 def export_stream(
     settings: ExporterSettings, dashboard: Dashboard, log: Logger, row_limit: int = EXCEL_ROWS
 ) -> Path:
@@ -42,7 +37,7 @@ def export_stream(
         CrmBotError: if the workbook cannot be written.
     """
     started = time.monotonic()
-    path = workbook_path(settings, dashboard.stream)
+    path = settings.workbook(dashboard.stream)
     with replaced(path) as file, snapshot(settings) as connection:
         made = _build_marts(connection, settings, dashboard, log)
         wanted = {dashboard.summary: "", **{sheet.mart: sheet.order for sheet in dashboard.sheets}}

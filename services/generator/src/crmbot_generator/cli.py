@@ -52,7 +52,12 @@ seed_option = click.option(
     "--rows-per-day", type=click.IntRange(min=1), default=2_000, show_default=True, help="Without --rows."
 )
 @click.option("--until", type=click.DateTime(), help="End of the work, UTC, instead of now.")
-def backfill(rows: int | None, days: int | None, rows_per_day: int, until: datetime | None) -> None:
+@click.option(
+    "--if-new", is_flag=True, help="Leave files that have rows as they are; otherwise they are an error."
+)
+def backfill(
+    rows: int | None, days: int | None, rows_per_day: int, until: datetime | None, if_new: bool
+) -> None:
     """Make new files and fill them with past work, as fast as it can."""
     settings = load(GeneratorSettings)
     logger = configure_logging(settings, SERVICE).bind(mrf=settings.mrf)
@@ -62,6 +67,9 @@ def backfill(rows: int | None, days: int | None, rows_per_day: int, until: datet
     rng = random.Random(f"{settings.mrf} {settings.seed} backfill")
     files = BotFiles(settings.data_dir, settings.mrf, rng)
     if any(files.count().values()):
+        if if_new:
+            logger.info("the files have rows already: nothing written")
+            return
         raise ConfigurationError(f"DATA_DIR {settings.data_dir} has rows already: a backfill makes new files")
     # Leads come evenly, and at such a rate that their rows fill the span.
     interval = max(span - ROWS_DELAY, span / 3) / (rows / ROWS_PER_LEAD)
