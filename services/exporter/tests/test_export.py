@@ -14,7 +14,7 @@ import pytest
 import structlog
 
 from crmbot_exporter.dashboards import DASHBOARDS
-from crmbot_exporter.export import export_stream, retried
+from crmbot_exporter.export import export, retried
 from crmbot_exporter.labels import label
 from crmbot_exporter.layout import Kind
 
@@ -29,7 +29,8 @@ STREAMS: tuple[Literal["actions", "nature"], ...] = ("actions", "nature")
 
 
 def _export(settings: "ExporterSettings", stream: Literal["actions", "nature"] = "actions") -> Path:
-    return export_stream(settings, DASHBOARDS[stream], LOG)
+    (path,) = export(settings, [DASHBOARDS[stream]], LOG)
+    return path
 
 
 @pytest.mark.parametrize("stream", STREAMS)
@@ -81,7 +82,7 @@ def test_data_beyond_the_row_limit_goes_on_further_sheets(
     start = datetime(2025, 3, 3, tzinfo=UTC)
     warehouse.add_actions(*({"occurred_at": start + timedelta(minutes=n)} for n in range(rows)))
     settings = warehouse.settings(tmp_path, timezone="UTC")
-    workbook = openpyxl.load_workbook(export_stream(settings, DASHBOARDS["actions"], LOG, row_limit=10))
+    workbook = openpyxl.load_workbook(*export(settings, [DASHBOARDS["actions"]], LOG, row_limit=10))
     names = ["Данные", "Данные 2", "Данные 3"][:sheets]
     assert [name for name in workbook.sheetnames if name.startswith("Данные")] == names
     tables = [list(workbook[name].iter_rows(values_only=True)) for name in names]
@@ -178,5 +179,5 @@ def test_a_lost_connection_is_tried_again(warehouse: "Warehouse", tmp_path: Path
         retried(export, LOG)
         cutting.join()
     assert len(attempts) == 1
-    assert openpyxl.load_workbook(attempts[0])["Данные"].max_row == 301
+    assert openpyxl.load_workbook(attempts[0])["Данные"].max_row == 601
     assert list(tmp_path.iterdir()) == attempts
