@@ -28,7 +28,7 @@ def publish_run(settings: ExporterSettings, log: Logger) -> list[Path]:
     A second try goes on where the first one ended.
 
     Raises:
-        ConfigurationError: if the run has not exported any.
+        ConfigurationError: if the run has not exported any, or the folder is closed to us.
     """
     if not settings.run_id:
         raise ConfigurationError("RUN_ID: not set; without a run there is nothing to publish")
@@ -48,7 +48,7 @@ def publish_run(settings: ExporterSettings, log: Logger) -> list[Path]:
                 if (report_day(place) or date.min) > (day or date.min):
                     log.info("a workbook of a later day stays in place", path=str(place))
                     continue
-                place.parent.mkdir(exist_ok=True)
+                _make_folder(place.parent)
                 with workbook.open("rb") as source, replaced(place) as target:
                     shutil.copyfileobj(source, target)
                 published.append(place)
@@ -61,12 +61,19 @@ def report_day(path: Path) -> date | None:
     try:
         with zipfile.ZipFile(path) as parts:
             properties = ElementTree.fromstring(parts.read("docProps/custom.xml"))
-    except (FileNotFoundError, KeyError, zipfile.BadZipFile):
+    except (FileNotFoundError, NotADirectoryError, KeyError, zipfile.BadZipFile):
         return None
     for entry in properties:
         if entry.get("name") == REPORT_DAY:
             return date.fromisoformat("".join(entry.itertext()))
     return None
+
+
+def _make_folder(path: Path) -> None:
+    try:
+        path.mkdir(exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be made: {error.strerror}; check OUTPUT_DIR") from error
 
 
 @contextmanager

@@ -21,7 +21,7 @@ def integer(value: float | Decimal) -> str:
 
 def percent(value: float) -> str:
     """Return a share as whole per cent, or with one place where it is small."""
-    places = 0 if abs(value) >= 0.1 or value == 0 else 1
+    places = 0 if round(abs(value), 3) >= 0.1 or value == 0 else 1
     return f"{decimal(value * 100, places)}{_SPACE}%"
 
 
