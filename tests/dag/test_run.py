@@ -92,7 +92,7 @@ def test_the_dag_saves_both_workbooks_on_the_volume(
     assert {file.name for file in month.iterdir()} == {file.name for file in files}
     output = "".join(capfd.readouterr())
     for file in files:
-        assert f"[base] {file}" in output, "what the exporter prints is in the task's log"
+        assert f"[base] logs: {file}" in output, "what the exporter prints is in the task's log"
         summary = load_workbook(file).worksheets[0]
         assert any("Центр" in str(cell.value) for row in summary.iter_rows() for cell in row)
     assert PASSWORD not in output
