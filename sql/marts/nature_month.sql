@@ -8,7 +8,8 @@ CREATE TABLE crm_bot_mart_nature_month_:build (
     monthly_revenue  numeric(16, 2),           -- of what was connected so far, roubles per month
     previous         numeric(16, 2),           -- monthly_revenue of the month before, up to the same day of it
     plan             double precision,         -- monthly_revenue planned up to this day; empty where there is no plan
-    forecast         double precision          -- monthly_revenue expected up to this day; empty before the last day
+    forecast         double precision,         -- monthly_revenue expected up to this day; empty before the last day
+    is_plan_derived  boolean                   -- see nature_plan; empty where there is no plan
 )
 :columnar;
 
@@ -39,7 +40,8 @@ WITH days AS (
     LEFT JOIN totals AS t ON t.day = d.day
     LEFT JOIN totals AS p ON p.day = d.previous_day
 ), planned AS (
-    SELECT sum(monthly_revenue) AS monthly_revenue FROM crm_bot_mart_nature_plan_:build
+    SELECT sum(monthly_revenue) AS monthly_revenue, max(CASE WHEN is_derived THEN 1 ELSE 0 END) = 1 AS is_derived
+    FROM crm_bot_mart_nature_plan_:build
 )
 SELECT
     s.day,
@@ -47,6 +49,7 @@ SELECT
     CASE WHEN s.day <= s.last_day THEN s.monthly_revenue END,
     s.previous,
     p.monthly_revenue * s.number / s.month_days,
-    CASE WHEN s.day >= s.last_day THEN s.monthly_revenue::double precision * s.number / s.days END
+    CASE WHEN s.day >= s.last_day THEN s.monthly_revenue::double precision * s.number / s.days END,
+    p.is_derived
 FROM sums AS s
 CROSS JOIN planned AS p;

@@ -44,7 +44,10 @@ def _frames(now: int, before: int) -> dict[str, pd.DataFrame]:
             period=["current", "previous"], monthly_revenue=[Decimal(now), Decimal(before)]
         ),
         "nature_month": _frame(
-            plan=[50.0, 2_000_000.0], monthly_revenue=[Decimal(now), None], forecast=[None, 1.5e6]
+            plan=[50.0, 2_000_000.0],
+            monthly_revenue=[Decimal(now), None],
+            forecast=[None, 1.5e6],
+            is_plan_derived=[True, True],
         ),
         "nature_branches": _frame(
             branch=["Тула", "Тверь"],
@@ -62,7 +65,8 @@ def test_sales() -> None:
     sentences = [text.replace("\xa0", " ") for text in nature_insights(REPORT, _frames(1_500_000, 1_200_000))]
     assert sentences == [
         "За 1–12 октября 2026 подключено на 1,5 млн ₽ в месяц: на 25 % больше, чем за 1–12 сентября.",
-        "План месяца выполнен на 75 %, прошло 39 % его дней; при таком темпе месяц закончится на 75 % плана; "
+        "Расчётный план месяца выполнен на 75 %, прошло 39 % его дней; при таком темпе "
+        "месяц закончится на 75 % плана; "
         "дальше всех от плана Тверь: 40 %.",
         "По выручке в месяц сильнее всех вырос Тула: +100 тыс. ₽ (50 %), сильнее всех упал Тверь: "
         "−25,0 тыс. ₽ (20 %).",

@@ -217,6 +217,7 @@ def test_the_derived_plan_is_the_whole_month_before_and_a_tenth(warehouse: "Ware
             f"nature_{name}", "units_done", "monthly_revenue_done", "monthly_revenue_change"
         )
         assert (done, revenue, change) == (HALF, HALF, pytest.approx(0.1))
+    assert {row[1] for row in mart("nature_month", "day", "is_plan_derived")} == {True}
     days = mart("nature_month", "day", "monthly_revenue", "previous", "plan", "forecast")
     assert len(days) == 31
     assert days[1] == (date(2025, 3, 2), 0, 0, pytest.approx(2200 * 2 / 31), None)

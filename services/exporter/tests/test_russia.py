@@ -86,7 +86,7 @@ def test_mrfs_stand_side_by_side(warehouse: "Warehouse", marts: expected.Marts, 
     )
     places = [row["Место"] for row in tables["Менеджеры"]]
     assert places == sorted(places)
-    scores = [(row["Выручка в месяц"], row["Подключено, ед."]) for row in tables["Менеджеры"]]
+    scores = [(row["Выручка в месяц"], row["Единицы"]) for row in tables["Менеджеры"]]
     assert places == [1 + sum(other > own for other in scores) for own in scores]
 
 

@@ -134,8 +134,9 @@ def _plan(report: Report, month: pd.DataFrame, branches: pd.DataFrame) -> list[s
         return []
     fact = max((number(value) or 0.0 for value in month["monthly_revenue"]), default=0.0)
     forecast = number(month["forecast"].iloc[-1]) or 0.0
+    plan = "Расчётный план" if month["is_plan_derived"].iloc[-1] else "План"
     text = (
-        f"План месяца выполнен на {russian.percent(fact / planned)}, "
+        f"{plan} месяца выполнен на {russian.percent(fact / planned)}, "
         f"прошло {russian.percent(report.days.days / report.days.month_days)} его дней; "
         f"при таком темпе месяц закончится на {russian.percent(forecast / planned)} плана"
     )

@@ -39,7 +39,7 @@ NUMBER_FORMATS = {
     Kind.IDENTIFIER: "0",
     Kind.DECIMAL: "#,##0.0",
     Kind.PERCENT: "0.0%",
-    Kind.CHANGE: '"▲ "0.0%;"▼ "0.0%;0.0%',
+    Kind.CHANGE: '[>=10]"▲ > 1000%";[<0]"▼ "0.0%;"▲ "0.0%',  # from next to nothing, growth tells little
     Kind.ROUBLES: r'#,##0\ [$₽-419];-#,##0\ [$₽-419];"–"',
     Kind.ROUBLES_KOPECKS: r"#,##0.00\ [$₽-419]",
     Kind.DATE: "dd.mm.yyyy",

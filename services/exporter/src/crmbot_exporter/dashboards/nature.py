@@ -1,5 +1,7 @@
 """The dashboard of connected services («натура»): nature_<mrf>.xlsx."""
 
+from dataclasses import replace
+
 from crmbot_exporter.dashboards.data import NATURE_DATA
 from crmbot_exporter.insights import nature_insights
 from crmbot_exporter.layout import (
@@ -118,7 +120,8 @@ _MONTH = Sheet(
         ),
     ),
     chart_height=340,
-    note="Прогноз: факт за прошедшие дни в пересчёте на весь месяц. План распределён по дням поровну.",
+    note="Прогноз: факт за прошедшие дни в пересчёте на весь месяц. План распределён по дням поровну; "
+    "если он не загружен, он расчётный: прошлый месяц и ещё 10 %.",
 )
 
 _FUNNEL = Sheet(
@@ -384,7 +387,8 @@ NATURE_DASHBOARD = Dashboard(
                 order="branch, monthly_revenue DESC, service",
                 columns=(
                     Column("service", "Услуга"),
-                    *(_UNITS, _MONTHLY, _PLAN, _DONE, _FORECAST, _BEFORE, _CHANGE),
+                    replace(_UNITS, title="Единицы"),
+                    *(_MONTHLY, _PLAN, _DONE, _FORECAST, _BEFORE, _CHANGE),
                 ),
             ),
             Table(
@@ -393,7 +397,8 @@ NATURE_DASHBOARD = Dashboard(
                 order=_MANAGERS.order,
                 columns=(
                     Column("manager_name", "Менеджер"),
-                    *(_UNITS, _APPLICATIONS, _CONNECTED, _ONE_OFF, _MONTHLY, _BEFORE, _CHANGE),
+                    replace(_UNITS, title="Единицы"),
+                    *(_APPLICATIONS, _CONNECTED, _ONE_OFF, _MONTHLY, _BEFORE, _CHANGE),
                 ),
             ),
             Table(

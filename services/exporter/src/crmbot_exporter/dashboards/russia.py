@@ -4,7 +4,7 @@ from crmbot_exporter.insights import russia_insights
 from crmbot_exporter.layout import Chart, Column, Dashboard, KeyFigure, Kind, Series, Sheet, bars
 from crmbot_exporter.theme import BLUE, GREEN, INK, LIGHT_BLUE, ORANGE, PALE
 
-_UNITS = Column("units", "Подключено, ед.", Kind.INTEGER, has_total=True)
+_UNITS = Column("units", "Единицы", Kind.INTEGER, has_total=True)
 _MONTHLY = Column("monthly_revenue", "Выручка в месяц", Kind.ROUBLES, 130, has_total=True, has_bars=True)
 _PLAN = Column("monthly_revenue_plan", "План выручки в месяц", Kind.ROUBLES, 130, has_total=True)
 _DONE = Column(
