@@ -45,6 +45,7 @@ dag: setup ## Tests of the DAGs in the real Airflow, in an environment of its ow
 
 bench: setup ## Side-by-side measurements, on a quiet machine
 	$(VENV)/bin/python -m bench
+	$(VENV)/bin/python -m bench.workbook
 
 docs: setup ## Write the generated pages again
 	$(VENV)/bin/python docs/generate.py

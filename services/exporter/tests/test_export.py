@@ -13,6 +13,7 @@ import psycopg
 import pytest
 import structlog
 
+from crmbot_core.contracts import ACTIONS
 from crmbot_exporter.dashboards import DASHBOARDS
 from crmbot_exporter.export import export, retried
 from crmbot_exporter.labels import label
@@ -142,6 +143,21 @@ def test_hostile_text_is_shown_and_never_run(warehouse: "Warehouse", tmp_path: P
     # Elsewhere only our own sums and quotients.
     formulas = itertools.chain(*(text.split(b"<f>")[1:] for text in sheets.values()))
     assert {formula.split(b"(")[0] for formula in formulas} == {b"SUM", b"IFERROR"}
+
+
+def test_a_workbook_says_what_it_is_and_what_it_rests_on(warehouse: "Warehouse", tmp_path: Path) -> None:
+    loaded_at = datetime(2025, 3, 4, 7, 30, tzinfo=UTC)
+    warehouse.add_actions({"occurred_at": datetime(2025, 3, 3, tzinfo=UTC), "loaded_at": loaded_at})
+    warehouse.add_ledger(ACTIONS, 0, 7, loaded_at)
+    workbook = openpyxl.load_workbook(_export(warehouse.settings(tmp_path)))
+    assert workbook.properties.title == "Активность менеджеров"
+    assert workbook.properties.subject == "МРФ «Центр», 1–3\xa0марта\xa02025"
+    texts = [cell.value for row in workbook["Сводка"].iter_rows() for cell in row]
+    assert "Топик crm_bot_actions_mrf1, загруженные смещения: раздел 0 – до 7" in texts
+    assert "данные на 04.03.2025 10:30 (Europe/Moscow)" in workbook["Сводка"]["A2"].value
+    for sheet in workbook.worksheets:
+        assert int(sheet.page_setup.paperSize) == 9  # A4
+        assert sheet.sheet_properties.pageSetUpPr.fitToPage
 
 
 def test_charts_stand_on_the_ranges_of_their_tables(

@@ -13,7 +13,7 @@ from crmbot_exporter import layout, russian, theme
 from crmbot_exporter.charts import days_between_labels
 from crmbot_exporter.dashboards import DASHBOARDS
 from crmbot_exporter.labels import LABELS, label, mrf_title
-from crmbot_exporter.layout import SHEET_WIDTH, Chart, Column, Kind, Sheet, bars
+from crmbot_exporter.layout import SHEET_WIDTH, Chart, Column, Kind, Placed, Sheet, bars
 from crmbot_exporter.summary import data_note
 from crmbot_exporter.workbook import place
 
@@ -57,6 +57,12 @@ def test_the_table_begins_below_the_charts() -> None:
 def test_a_chart_shows_the_rows_it_declares(chart: Chart, shown: list[int]) -> None:
     assert list(layout.charted_rows(chart, range(5))) == shown
     assert list(layout.charted_rows(chart, range(7, 12))) == [7 + row for row in shown]
+
+
+def test_sparklines_show_the_last_days_of_their_table() -> None:
+    placed = Placed(SHEETS[0], pd.DataFrame(), range(200, 400))
+    assert placed.trend.rows == range(309, 400)
+    assert replace(placed, rows=range(5, 9)).trend.rows == range(5, 9)
 
 
 def test_a_chart_says_when_it_leaves_days_out() -> None:

@@ -87,7 +87,7 @@ def _change_cell(
 
 
 def _draw_sparkline(worksheet: Worksheet, row: int, column: int, days: Placed, trend: str) -> None:
-    cells = xl_range_abs(*days.column_range(trend))
+    cells = xl_range_abs(*days.trend.column_range(trend))
     worksheet.add_sparkline(
         row,
         column,

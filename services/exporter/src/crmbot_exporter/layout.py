@@ -7,7 +7,7 @@ sheet for each row of a table. Sizes are pixels at Excel's 100 %; rows and colum
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from itertools import count, pairwise
 from textwrap import wrap
@@ -27,6 +27,7 @@ FIRST_ROW = 3  # below the title, the subtitle and an empty row
 EXCEL_ROWS = 1_048_576
 MAX_PAGE_ROWS = 54
 CARDS = 4  # key figures side by side
+TREND_DAYS = 91  # that a sparkline shows
 _SHEET_NAME_LENGTH = 31
 _LETTER_WIDTH = 7  # of bold letters of a header, on average
 
@@ -230,6 +231,11 @@ class Placed:
     sheet: Sheet
     frame: "pd.DataFrame"
     rows: range
+
+    @property
+    def trend(self) -> "Placed":
+        """The same with the last TREND_DAYS of its rows."""
+        return replace(self, rows=range(max(self.rows.start, self.rows.stop - TREND_DAYS), self.rows.stop))
 
     @property
     def charted(self) -> "pd.DataFrame":
