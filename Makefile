@@ -66,6 +66,7 @@ cluster-test: setup ## Tests on a real cluster, which it makes like `make cluste
 
 bench: setup ## Side-by-side measurements, on a quiet machine
 	$(VENV)/bin/python -m bench
+	$(VENV)/bin/python -m bench.workbook
 
 docs: setup ## Write the generated pages again
 	$(VENV)/bin/python docs/generate.py

@@ -1,44 +1,71 @@
-"""One DAG per MRF that saves its Excel dashboards: data2excel_mrf1 … data2excel_mrf7.
+"""The DAGs that save the Excel dashboards: data2excel_mrf1 … data2excel_mrf7, then data2excel_russia.
 
 The MRFs, their schedules and their pods' settings are in data2excel.yaml beside this file, or where the
 environment variable DATA2EXCEL_CONFIG says.
 """
 
+import json
+import logging
 import os
-from datetime import timedelta
+import urllib.request
+from collections.abc import Mapping
+from datetime import date, timedelta
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pendulum
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
-from airflow.sdk import DAG, CronTriggerTimetable
-from data2excel_config import ExportConfig, load
+from airflow.sdk import DAG, Asset, Connection, CronDataIntervalTimetable
+from data2excel_config import ExportConfig, PodConfig, load, report_day
 from kubernetes.client import models as k8s
 
 STREAMS = ("actions", "nature")
+RUN_ID = "{{ run_id }}"
+REPORT_DAY = "{{ report_day(dag_run) }}"
+ALERT_SECONDS = 10
 
-DOC = """\
+MRF_DOC = """\
 ### Excel dashboards of {mrf} ({title})
 
 Saves `actions_{mrf}.xlsx` and `nature_{mrf}.xlsx` to `{config.output_dir}` on the volume
-`{config.output_claim}`, by the schedule `{config.schedule}` in {config.timezone}.
+`{config.output_claim}`, by the schedule `{config.schedule}` in {config.timezone}, and a copy of each in the
+folder of its month, such as `2026-03/`.
 
-Each task runs `crmbot-exporter` in a pod in the namespace `{config.namespace}`: it builds the marts in the
-warehouse and lays them out as a workbook. A workbook is replaced only when the new one is whole, so a task
-can be cleared and run again at any time. The pod of a failed try is kept: `kubectl logs` and
-`kubectl describe` still show it.
+| task | what it does |
+| --- | --- |
+| `marts` | builds the marts in the warehouse and publishes them |
+| `export_actions`, `export_nature` | lay the marts out as workbooks, in a folder of the run's own |
+| `publish` | puts both workbooks in their place; then `crmbot_workbooks_{mrf}` is updated |
+
+A run reports on the month up to the day before its data interval ends. A backfill of the runs of a past month
+therefore gives that month's workbooks, and neither marts nor workbooks of a later day are replaced by it.
+
+Each task runs `crmbot-exporter` in a pod in the namespace `{config.namespace}`. Any task can be cleared and
+run again at any time. The pod of a failed try is kept: `kubectl logs` and `kubectl describe` still show it.
+"""
+
+RUSSIA_DOC = """\
+### Excel dashboard of all MRFs
+
+Saves `russia.xlsx` to `{config.output_dir}` on the volume `{config.output_claim}` once all MRFs have
+published since the last time: {mrfs}. It reads the marts that they have published, in a pod in the namespace
+`{config.namespace}`.
 """
 
 
-def export_task(mrf: str, stream: str, config: ExportConfig) -> KubernetesPodOperator:
-    """Return the task whose pod saves the workbook of one stream."""
+def pod_task(
+    name: str, task_id: str, arguments: list[str], config: PodConfig, outlets: list[Asset] | None = None
+) -> KubernetesPodOperator:
+    """Return a task whose pod runs `crmbot-exporter`; `name` is the MRF's, or russia."""
     return KubernetesPodOperator(
-        task_id=f"export_{stream}",
-        name=f"data2excel-{mrf}-{stream}",
+        task_id=task_id,
+        name=f"data2excel-{name}-{task_id.removeprefix('export_')}",
         namespace=config.namespace,
         image=config.image,
         image_pull_policy=config.image_pull_policy,
         cmds=["crmbot-exporter"],
-        arguments=["export", "--mrf", mrf, "--stream", stream],
+        arguments=arguments,
         env_vars={"OUTPUT_DIR": config.output_dir, "TIMEZONE": config.timezone},
         env_from=[k8s.V1EnvFromSource(secret_ref=k8s.V1SecretEnvSource(name=config.warehouse_secret))],
         volumes=[
@@ -60,7 +87,7 @@ def export_task(mrf: str, stream: str, config: ExportConfig) -> KubernetesPodOpe
         labels={
             "app.kubernetes.io/name": "crmbot-exporter",
             "app.kubernetes.io/part-of": "crm-bot",
-            "app.kubernetes.io/instance": mrf,
+            "app.kubernetes.io/instance": name,
         },
         # The Pod Security level `restricted`; the user's number is the image's.
         security_context=k8s.V1PodSecurityContext(
@@ -75,6 +102,8 @@ def export_task(mrf: str, stream: str, config: ExportConfig) -> KubernetesPodOpe
         ),
         service_account_name=config.service_account,
         automount_service_account_token=False,
+        # While the pod works the triggerer watches it, and no worker is taken.
+        deferrable=True,
         # A pod outlives its worker: the next try follows it instead of starting a second one.
         durable=True,
         on_finish_action="delete_succeeded_pod",
@@ -83,33 +112,97 @@ def export_task(mrf: str, stream: str, config: ExportConfig) -> KubernetesPodOpe
         # The container's last lines become the task's error.
         termination_message_policy="FallbackToLogsOnError",
         startup_timeout_seconds=300,  # pulling the image counts
+        outlets=outlets,
     )
 
 
-def export_dag(mrf: str, config: ExportConfig) -> DAG:
+def tell_failure(context: Mapping[str, Any], connection_id: str | None) -> None:
+    """Log that a task has failed for good, and tell the chat of `connection_id` if there is one."""
+    task = context["ti"]
+    text = f"{task.dag_id}, run {task.run_id}: {task.task_id} failed: {context.get('exception')}"
+    log = logging.getLogger(__name__)
+    log.error(text)
+    if connection_id is None:
+        return
+    connection = Connection.get(connection_id)
+    url = f"{connection.host}{connection.password or ''}"
+    body = json.dumps({"text": text}).encode()
+    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+    try:
+        with urllib.request.urlopen(request, timeout=ALERT_SECONDS):
+            pass
+    except OSError as error:
+        # Without the URL, which is a secret.
+        log.error("the webhook of %s was not reached: %s", connection_id, type(error).__name__)
+
+
+def default_args(config: PodConfig) -> dict[str, Any]:
+    return {
+        "owner": config.owner,
+        "retries": config.retries,
+        "retry_delay": timedelta(minutes=config.retry_delay_minutes),
+        "execution_timeout": timedelta(minutes=config.timeout_minutes),
+        "on_failure_callback": partial(tell_failure, connection_id=config.alert_connection),
+    }
+
+
+def workbooks_of(name: str) -> Asset:
+    """Return the asset that is updated when workbooks have been published."""
+    return Asset(f"crmbot_workbooks_{name}")
+
+
+def mrf_dag(mrf: str, config: ExportConfig) -> DAG:
     """Return the DAG that saves both workbooks of one MRF."""
+
+    def day_of(dag_run: Any) -> date:  # noqa: ANN401  (a run as templates see it)
+        return report_day(dag_run.data_interval_end or dag_run.run_after, config.timezone)
+
+    run = ["--mrf", mrf, "--run-id", RUN_ID]
     with DAG(
         dag_id=f"data2excel_{mrf}",
         dag_display_name=f"data2excel {mrf} {config.title}",
         description=f"Excel dashboards of {config.title}",
-        doc_md=DOC.format(mrf=mrf, title=config.title, config=config),
-        schedule=CronTriggerTimetable(config.schedule, timezone=config.timezone),
+        doc_md=MRF_DOC.format(mrf=mrf, title=config.title, config=config),
+        schedule=CronDataIntervalTimetable(config.schedule, timezone=config.timezone),
+        start_date=pendulum.datetime(*config.start_date.timetuple()[:3], tz=config.timezone),
+        catchup=config.catchup,
+        max_active_runs=1,
+        dagrun_timeout=timedelta(minutes=config.deadline_minutes),
+        tags=["crm-bot", "data2excel", mrf],
+        user_defined_macros={"report_day": day_of},
+        default_args=default_args(config),
+    ) as dag:
+        marts = pod_task(mrf, "marts", ["marts", *run, "--day", REPORT_DAY], config)
+        publish = pod_task(mrf, "publish", ["publish", *run], config, [workbooks_of(mrf)])
+        for stream in STREAMS:
+            arguments = ["export", *run, "--day", REPORT_DAY, "--stream", stream, "--data", config.data_rows]
+            marts >> pod_task(mrf, f"export_{stream}", arguments, config) >> publish
+    return dag
+
+
+def russia_dag(mrfs: list[str], config: PodConfig) -> DAG:
+    """Return the DAG that saves the workbook of all MRFs after each of them has published."""
+    with DAG(
+        dag_id="data2excel_russia",
+        dag_display_name=f"data2excel {config.title}",
+        description="Excel dashboard of all MRFs side by side",
+        doc_md=RUSSIA_DOC.format(config=config, mrfs=", ".join(mrfs)),
+        schedule=[workbooks_of(mrf) for mrf in mrfs],
         start_date=pendulum.datetime(2026, 1, 1, tz=config.timezone),
         catchup=False,
         max_active_runs=1,
-        tags=["crm-bot", "data2excel", mrf],
-        default_args={
-            "owner": config.owner,
-            "retries": config.retries,
-            "retry_delay": timedelta(minutes=config.retry_delay_minutes),
-            "execution_timeout": timedelta(minutes=config.timeout_minutes),
-        },
+        dagrun_timeout=timedelta(minutes=config.deadline_minutes),
+        tags=["crm-bot", "data2excel", "russia"],
+        default_args=default_args(config),
     ) as dag:
-        for stream in STREAMS:
-            export_task(mrf, stream, config)
+        arguments = ["export-russia", "--mrfs", ",".join(mrfs)]
+        pod_task("russia", "export_russia", arguments, config, [workbooks_of("russia")])
     return dag
 
 
 config_path = Path(os.environ.get("DATA2EXCEL_CONFIG") or Path(__file__).with_name("data2excel.yaml"))
-for mrf_name, mrf_config in load(config_path).items():
-    export_dag(mrf_name, mrf_config)
+configuration = load(config_path)
+for mrf_name, mrf_config in configuration.mrfs.items():
+    mrf_dag(mrf_name, mrf_config)
+if configuration.russia:
+    russia_dag(list(configuration.mrfs), configuration.russia)

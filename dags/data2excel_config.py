@@ -1,8 +1,9 @@
 """The configuration of the data2excel DAGs: which MRF is exported when, and by what pod."""
 
 from collections.abc import Mapping
+from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
 import yaml
@@ -14,6 +15,7 @@ from pydantic import (
     Field,
     NonNegativeInt,
     PositiveInt,
+    StrictBool,
     StringConstraints,
     ValidationError,
 )
@@ -54,20 +56,27 @@ class Resources(_Strict):
     limits: dict[Literal["cpu", "memory"], str] = Field(default_factory=dict)
 
 
-class ExportConfig(_Strict):
-    """The export of one MRF. The descriptions are what a wrong file's error says is expected."""
+class PodConfig(_Strict):
+    """What the DAGs of the MRFs and that of all Russia share: names, tries and pods.
 
-    title: Text = Field(description="the MRF's name for people, such as Центр")
+    The descriptions are what a wrong file's error says is expected.
+    """
+
+    title: Text = Field(description="the name for people, such as Центр")
     timezone: Annotated[str, AfterValidator(_timezone)] = Field(
         description="an IANA time zone, such as Europe/Moscow"
-    )
-    schedule: Annotated[str, AfterValidator(_cron)] = Field(
-        description="a cron expression of five fields, such as '0 6 * * *'"
     )
     owner: Text = Field(description="whom Airflow shows as the DAG's owner")
     retries: NonNegativeInt = Field(description="how often a failed export is tried again: 0, 1, 2, …")
     retry_delay_minutes: PositiveInt = Field(description="whole minutes between two tries, at least 1")
     timeout_minutes: PositiveInt = Field(description="whole minutes that one try may take, at least 1")
+    deadline_minutes: PositiveInt = Field(
+        default=180, description="whole minutes after which a run that has not ended fails"
+    )
+    alert_connection: Text | None = Field(
+        default=None,
+        description="an Airflow connection whose host and password make up the URL of a chat's webhook",
+    )
     namespace: ObjectName = Field(description="the Kubernetes namespace of the pods, in lower case")
     image: Text = Field(description="the exporter's image with its tag or digest")
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = Field(
@@ -87,6 +96,30 @@ class ExportConfig(_Strict):
     )
 
 
+class ExportConfig(PodConfig):
+    """The export of one MRF."""
+
+    schedule: Annotated[str, AfterValidator(_cron)] = Field(
+        description="a cron expression of five fields, such as '0 6 * * *'"
+    )
+    start_date: date = Field(
+        default=date(2026, 1, 1), description="the day before which nothing is exported, such as 2026-01-01"
+    )
+    catchup: StrictBool = Field(
+        default=False, description="true to export every interval since start_date, false for the latest one"
+    )
+    data_rows: Literal["all", "month"] = Field(
+        default="month", description="rows of the data sheets: all or month"
+    )
+
+
+class Configuration(NamedTuple):
+    """The whole file: the MRFs' exports, and that of all Russia if it is wanted."""
+
+    mrfs: dict[str, ExportConfig]
+    russia: PodConfig | None
+
+
 # What no two MRFs share: where these are missing, the MRF lacks them and not `defaults`.
 _OWN_KEYS = {"title", "timezone"}
 
@@ -98,10 +131,18 @@ class _File(_Strict):
     mrfs: dict[MrfName, dict[str, Any]] = Field(
         min_length=1, description="at least one MRF, mrf1 … mrf99, each a mapping of its keys"
     )
+    russia: dict[str, Any] | None = Field(
+        default=None, description="a mapping of the keys of the all-Russia workbook; none without it"
+    )
 
 
-def load(path: Path) -> dict[str, ExportConfig]:
-    """Read the configuration of every MRF: its own keys over the shared defaults.
+def report_day(end: datetime, timezone: str) -> date:
+    """Return the last day of a report that is made at the end of an interval: the day before, local."""
+    return end.astimezone(ZoneInfo(timezone)).date() - timedelta(days=1)
+
+
+def load(path: Path) -> Configuration:
+    """Read the configuration of every MRF, and of all Russia: their own keys over the shared defaults.
 
     Raises:
         DagConfigError: if the file cannot be read or a key is missing, unknown or wrong.
@@ -126,9 +167,18 @@ def load(path: Path) -> dict[str, ExportConfig]:
         except ValidationError as error:
             prefixes = dict.fromkeys(own_keys.keys() | _OWN_KEYS, f"mrfs.{mrf}.")
             problems |= dict.fromkeys(_problems(error, ExportConfig, prefixes, "defaults."))
+    russia = None
+    if file.russia is not None:
+        # `defaults` may hold keys of the MRFs alone.
+        shared = {key: value for key, value in file.defaults.items() if key in PodConfig.model_fields}
+        try:
+            russia = PodConfig.model_validate(shared | file.russia)
+        except ValidationError as error:
+            prefixes = dict.fromkeys(file.russia.keys() | _OWN_KEYS, "russia.")
+            problems |= dict.fromkeys(_problems(error, PodConfig, prefixes, "defaults."))
     if problems:
         raise DagConfigError(f"{path}: {'; '.join(problems)}")
-    return configs
+    return Configuration(configs, russia)
 
 
 def _problems(

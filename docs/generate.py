@@ -23,7 +23,7 @@ from crmbot_core import psql
 from crmbot_core.contracts import STREAMS, Transaction
 from crmbot_core.contracts.models import MRF_PATTERN, ROUBLES_PATTERN, TIMESTAMP_PATTERN, UUID_PATTERN
 from crmbot_core.settings import ServiceSettings, WarehouseSettings
-from crmbot_exporter.settings import ExporterSettings, WatchSettings
+from crmbot_exporter.settings import ExporterSettings, PlanSettings, RussiaSettings, WatchSettings
 from crmbot_generator.settings import GeneratorSettings
 from crmbot_producer import settings as producer
 
@@ -55,6 +55,10 @@ READS = {
     "crmbot-consumer rejects replay": Reads(consumer.TopicSettings),
     "crmbot-exporter export": Reads(ExporterSettings),
     "crmbot-exporter marts": Reads(ExporterSettings),
+    "crmbot-exporter publish": Reads(ExporterSettings),
+    "crmbot-exporter data": Reads(ExporterSettings),
+    "crmbot-exporter plan": Reads(PlanSettings),
+    "crmbot-exporter export-russia": Reads(RussiaSettings),
     "crmbot-exporter watch": Reads(WatchSettings, http=True),
 }
 

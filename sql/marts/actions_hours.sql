@@ -1,5 +1,6 @@
--- When managers use the bot, in the MRF's time zone; hours without any action are there with zeros.
--- Grain: one row per hour of the day, a column per weekday. Source: crm_bot_actions_<mrf>.
+-- When managers use the bot: actions by hour and weekday in the weeks of the trends, in the MRF's time zone; hours
+-- without any are there with zeros.
+-- Grain: one row per hour of the day, a column per weekday. Source: marts actions_activity, report.
 -- Refresh: made anew by every export.
 CREATE TABLE crm_bot_mart_actions_hours_:build (
     hour       integer NOT NULL,
@@ -16,11 +17,9 @@ CREATE TABLE crm_bot_mart_actions_hours_:build (
 
 INSERT INTO crm_bot_mart_actions_hours_:build
 WITH activity AS (
-    SELECT
-        extract(hour FROM occurred_at AT TIME ZONE :'timezone')::integer AS hour,
-        extract(isodow FROM occurred_at AT TIME ZONE :'timezone')::integer AS weekday,
-        count(*) AS actions
-    FROM crm_bot_actions_:mrf
+    SELECT a.hour, extract(isodow FROM a.day)::integer AS weekday, sum(a.actions) AS actions
+    FROM crm_bot_mart_actions_activity_:build AS a
+    JOIN crm_bot_mart_report_:build AS r ON a.day >= r.trend_start
     GROUP BY 1, 2
 )
 SELECT

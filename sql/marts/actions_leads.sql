@@ -1,7 +1,7 @@
--- Leads of one MRF in their present state: who works on each, how far it got, what it could bring.
+-- Leads of one MRF in their state at the end of the report's last day: who works on each, how far and how fast it got.
 -- Grain: one row per lead. The present state is the lead's row with the greatest transaction_id; where a bot's
 -- file was replaced, rows of the file in use (the one that wrote last) come before rows of the earlier one.
--- Source: crm_bot_actions_<mrf>. Refresh: made anew by every export.
+-- Source: crm_bot_actions_<mrf>, mart report. Refresh: made anew by every export.
 CREATE TABLE crm_bot_mart_actions_leads_:build (
     lead_id            text           NOT NULL,
     client_id          text           NOT NULL,
@@ -12,62 +12,94 @@ CREATE TABLE crm_bot_mart_actions_leads_:build (
     branch             text           NOT NULL,
     city               text           NOT NULL,
     product            text           NOT NULL,
-    first_at           timestamptz    NOT NULL,
-    last_at            timestamptz    NOT NULL,
-    actions            bigint         NOT NULL,
-    stage              integer        NOT NULL,  -- 1 lead, 2 contact, 3 meeting or presentation, 4 offer, 5 order
     last_result        text           NOT NULL,
     refusal_reason     text,
-    potential_revenue  numeric(14, 2) NOT NULL   -- roubles per month
+    potential_revenue  numeric(14, 2) NOT NULL,  -- roubles per month
+    actions            bigint         NOT NULL,
+    stage              integer        NOT NULL,  -- 1 lead, 2 contact, 3 meeting or presentation, 4 offer, 5 order
+    first_at           timestamptz    NOT NULL,
+    contact_at         timestamptz,              -- when it first was at this step or beyond
+    meeting_at         timestamptz,
+    offer_at           timestamptz,
+    order_at           timestamptz,
+    last_at            timestamptz    NOT NULL
 )
 :columnar;
 
 INSERT INTO crm_bot_mart_actions_leads_:build
-WITH sources AS (
-    SELECT source_id, max(recorded_at) AS last_recorded_at
-    FROM crm_bot_actions_:mrf
-    GROUP BY source_id
-), latest AS (
+WITH steps AS (
     SELECT
-        a.*,
-        row_number() OVER (
-            PARTITION BY a.lead_id ORDER BY s.last_recorded_at DESC, s.source_id, a.transaction_id DESC
-        ) AS place
+        a.lead_id,
+        a.source_id,
+        a.transaction_id,
+        a.occurred_at,
+        a.recorded_at,
+        CASE
+            WHEN a.result = 'order_placed' THEN 5
+            WHEN a.action = 'offer' THEN 4
+            WHEN a.action IN ('meeting', 'presentation') THEN 3
+            WHEN a.action IN ('call', 'message') AND a.result <> 'no_answer' THEN 2
+            ELSE 1
+        END AS stage
     FROM crm_bot_actions_:mrf AS a
-    JOIN sources AS s ON s.source_id = a.source_id
-), history AS (
+    WHERE a.occurred_at < (SELECT until_at FROM crm_bot_mart_report_:build)
+), histories AS (
     SELECT
         lead_id,
-        min(occurred_at) AS first_at,
-        max(occurred_at) AS last_at,
+        source_id,
+        max(transaction_id) AS transaction_id,
         count(*) AS actions,
-        max(CASE
-            WHEN result = 'order_placed' THEN 5
-            WHEN action = 'offer' THEN 4
-            WHEN action IN ('meeting', 'presentation') THEN 3
-            WHEN action IN ('call', 'message') AND result <> 'no_answer' THEN 2
-            ELSE 1
-        END) AS stage
-    FROM crm_bot_actions_:mrf
-    GROUP BY lead_id
+        max(stage) AS stage,
+        min(occurred_at) AS first_at,
+        min(CASE WHEN stage >= 2 THEN occurred_at END) AS contact_at,
+        min(CASE WHEN stage >= 3 THEN occurred_at END) AS meeting_at,
+        min(CASE WHEN stage >= 4 THEN occurred_at END) AS offer_at,
+        min(CASE WHEN stage = 5 THEN occurred_at END) AS order_at,
+        max(occurred_at) AS last_at,
+        max(recorded_at) AS recorded_at
+    FROM steps
+    GROUP BY lead_id, source_id
+), sources AS (
+    SELECT source_id, row_number() OVER (ORDER BY max(recorded_at) DESC, source_id) AS place
+    FROM histories
+    GROUP BY source_id
+), states AS (
+    SELECT
+        h.source_id,
+        h.transaction_id,
+        row_number() OVER (PARTITION BY h.lead_id ORDER BY s.place) AS place,
+        sum(h.actions) OVER (PARTITION BY h.lead_id) AS actions,
+        max(h.stage) OVER (PARTITION BY h.lead_id) AS stage,
+        min(h.first_at) OVER (PARTITION BY h.lead_id) AS first_at,
+        min(h.contact_at) OVER (PARTITION BY h.lead_id) AS contact_at,
+        min(h.meeting_at) OVER (PARTITION BY h.lead_id) AS meeting_at,
+        min(h.offer_at) OVER (PARTITION BY h.lead_id) AS offer_at,
+        min(h.order_at) OVER (PARTITION BY h.lead_id) AS order_at,
+        max(h.last_at) OVER (PARTITION BY h.lead_id) AS last_at
+    FROM histories AS h
+    JOIN sources AS s ON s.source_id = h.source_id
 )
 SELECT
-    l.lead_id,
-    l.client_id,
-    l.client_name,
-    l.segment,
-    l.manager_id,
-    l.manager_name,
-    l.branch,
-    l.city,
-    l.product,
-    h.first_at,
-    h.last_at,
-    h.actions,
-    h.stage,
-    l.result,
-    l.refusal_reason,
-    l.potential_revenue
-FROM latest AS l
-JOIN history AS h ON h.lead_id = l.lead_id
-WHERE l.place = 1;
+    a.lead_id,
+    a.client_id,
+    a.client_name,
+    a.segment,
+    a.manager_id,
+    a.manager_name,
+    a.branch,
+    a.city,
+    a.product,
+    a.result,
+    a.refusal_reason,
+    a.potential_revenue,
+    t.actions,
+    t.stage,
+    t.first_at,
+    t.contact_at,
+    t.meeting_at,
+    t.offer_at,
+    t.order_at,
+    t.last_at
+FROM crm_bot_actions_:mrf AS a
+JOIN states AS t ON t.source_id = a.source_id AND t.transaction_id = a.transaction_id
+WHERE t.place = 1;

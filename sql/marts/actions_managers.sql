@@ -1,44 +1,40 @@
--- Leaderboard of managers; a lead belongs to the manager of its last action.
--- Grain: one row per manager. Source: crm_bot_actions_<mrf>, mart actions_leads. Refresh: made anew by every export.
+-- Leaderboard of managers, this month to date, with the orders of the same days of the month before.
+-- Grain: one row per manager. Source: marts actions_activity, report. Refresh: made anew by every export.
 CREATE TABLE crm_bot_mart_actions_managers_:build (
     place             bigint         NOT NULL,  -- by orders, then by their potential; equals share a place
     manager_id        text           NOT NULL,
     manager_name      text           NOT NULL,
     branch            text           NOT NULL,
     actions           bigint         NOT NULL,
-    leads             bigint         NOT NULL,
-    orders            bigint         NOT NULL,  -- leads that placed an order
+    leads             bigint         NOT NULL,  -- leads created
+    orders            bigint         NOT NULL,  -- orders placed
     conversion        double precision,         -- orders / leads
-    orders_potential  numeric(16, 2) NOT NULL   -- roubles per month
+    refusals          bigint         NOT NULL,
+    orders_potential  numeric(16, 2) NOT NULL,  -- roubles per month
+    orders_previous   bigint         NOT NULL,
+    orders_change     double precision          -- orders / orders_previous - 1
 )
 :columnar;
 
 INSERT INTO crm_bot_mart_actions_managers_:build
-WITH activity AS (
+WITH periods AS (
+    SELECT a.*, a.day >= r.month_start AS is_current
+    FROM crm_bot_mart_actions_activity_:build AS a
+    JOIN crm_bot_mart_report_:build AS r
+        ON a.day >= r.month_start OR (a.day >= r.previous_start AND a.day <= r.previous_end)
+), sums AS (
     SELECT
         manager_id,
         max(manager_name) AS manager_name,
         max(branch) AS branch,
-        count(*) AS actions
-    FROM crm_bot_actions_:mrf
+        coalesce(sum(actions) FILTER (WHERE is_current), 0) AS actions,
+        coalesce(sum(leads) FILTER (WHERE is_current), 0) AS leads,
+        coalesce(sum(orders) FILTER (WHERE is_current), 0) AS orders,
+        coalesce(sum(refusals) FILTER (WHERE is_current), 0) AS refusals,
+        coalesce(sum(orders_potential) FILTER (WHERE is_current), 0) AS orders_potential,
+        coalesce(sum(orders) FILTER (WHERE NOT is_current), 0) AS orders_previous
+    FROM periods
     GROUP BY manager_id
-), results AS (
-    SELECT
-        manager_id,
-        count(*) AS leads,
-        count(*) FILTER (WHERE stage = 5) AS orders,
-        sum(potential_revenue) FILTER (WHERE stage = 5) AS orders_potential
-    FROM crm_bot_mart_actions_leads_:build
-    GROUP BY manager_id
-), managers AS (
-    SELECT
-        a.*,
-        coalesce(r.leads, 0) AS leads,
-        coalesce(r.orders, 0) AS orders,
-        r.orders::double precision / r.leads AS conversion,
-        coalesce(r.orders_potential, 0) AS orders_potential
-    FROM activity AS a
-    LEFT JOIN results AS r ON r.manager_id = a.manager_id
 )
 SELECT
     rank() OVER (ORDER BY orders DESC, orders_potential DESC),
@@ -48,6 +44,9 @@ SELECT
     actions,
     leads,
     orders,
-    conversion,
-    orders_potential
-FROM managers;
+    orders::double precision / nullif(leads, 0),
+    refusals,
+    orders_potential,
+    orders_previous,
+    orders::double precision / nullif(orders_previous, 0) - 1
+FROM sums;

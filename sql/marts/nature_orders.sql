@@ -1,7 +1,7 @@
--- Orders of one MRF in their present state, with the time of each step.
+-- Orders of one MRF in their state at the end of the report's last day, with the time of each step.
 -- Grain: one row per order. The present state is the order's row with the greatest transaction_id; where a bot's
 -- file was replaced, rows of the file in use (the one that wrote last) come before rows of the earlier one.
--- Source: crm_bot_nature_<mrf>. Refresh: made anew by every export.
+-- Source: crm_bot_nature_<mrf>, mart report. Refresh: made anew by every export.
 CREATE TABLE crm_bot_mart_nature_orders_:build (
     order_id         text           NOT NULL,
     lead_id          text           NOT NULL,
@@ -20,59 +20,80 @@ CREATE TABLE crm_bot_mart_nature_orders_:build (
     monthly_revenue  numeric(14, 2) NOT NULL,
     stage            integer        NOT NULL,  -- furthest: 1 application, 2 feasibility, 3 contract, 4 connected
     applied_at       timestamptz    NOT NULL,  -- time of the order's first step
-    feasibility_at   timestamptz,
+    feasibility_at   timestamptz,              -- when it first was at this step or beyond
     contract_at      timestamptz,
     connected_at     timestamptz,
-    status_at        timestamptz    NOT NULL   -- since when it is in its present state
+    status_at        timestamptz    NOT NULL,  -- since when it is in its present state
+    applied_day      date           NOT NULL,  -- the days of the two in the MRF's time zone
+    status_day       date           NOT NULL
 )
 :columnar;
 
 INSERT INTO crm_bot_mart_nature_orders_:build
-WITH sources AS (
-    SELECT source_id, max(recorded_at) AS last_recorded_at
-    FROM crm_bot_nature_:mrf
-    GROUP BY source_id
-), latest AS (
+WITH steps AS (
     SELECT
-        n.*,
-        row_number() OVER (
-            PARTITION BY n.order_id ORDER BY s.last_recorded_at DESC, s.source_id, n.transaction_id DESC
-        ) AS place
+        n.order_id,
+        n.source_id,
+        n.transaction_id,
+        n.occurred_at,
+        n.recorded_at,
+        CASE n.status WHEN 'connected' THEN 4 WHEN 'contract' THEN 3 WHEN 'feasibility' THEN 2 ELSE 1 END AS stage
     FROM crm_bot_nature_:mrf AS n
-    JOIN sources AS s ON s.source_id = n.source_id
-), history AS (
+    WHERE n.occurred_at < (SELECT until_at FROM crm_bot_mart_report_:build)
+), histories AS (
     SELECT
         order_id,
-        max(CASE status WHEN 'connected' THEN 4 WHEN 'contract' THEN 3 WHEN 'feasibility' THEN 2 ELSE 1 END) AS stage,
+        source_id,
+        max(transaction_id) AS transaction_id,
+        max(stage) AS stage,
         min(occurred_at) AS applied_at,
-        min(CASE WHEN status = 'feasibility' THEN occurred_at END) AS feasibility_at,
-        min(CASE WHEN status = 'contract' THEN occurred_at END) AS contract_at,
-        min(CASE WHEN status = 'connected' THEN occurred_at END) AS connected_at
-    FROM crm_bot_nature_:mrf
-    GROUP BY order_id
+        min(CASE WHEN stage >= 2 THEN occurred_at END) AS feasibility_at,
+        min(CASE WHEN stage >= 3 THEN occurred_at END) AS contract_at,
+        min(CASE WHEN stage = 4 THEN occurred_at END) AS connected_at,
+        max(recorded_at) AS recorded_at
+    FROM steps
+    GROUP BY order_id, source_id
+), sources AS (
+    SELECT source_id, row_number() OVER (ORDER BY max(recorded_at) DESC, source_id) AS place
+    FROM histories
+    GROUP BY source_id
+), states AS (
+    SELECT
+        h.source_id,
+        h.transaction_id,
+        row_number() OVER (PARTITION BY h.order_id ORDER BY s.place) AS place,
+        max(h.stage) OVER (PARTITION BY h.order_id) AS stage,
+        min(h.applied_at) OVER (PARTITION BY h.order_id) AS applied_at,
+        min(h.feasibility_at) OVER (PARTITION BY h.order_id) AS feasibility_at,
+        min(h.contract_at) OVER (PARTITION BY h.order_id) AS contract_at,
+        min(h.connected_at) OVER (PARTITION BY h.order_id) AS connected_at
+    FROM histories AS h
+    JOIN sources AS s ON s.source_id = h.source_id
 )
 SELECT
-    l.order_id,
-    l.lead_id,
-    l.client_id,
-    l.segment,
-    l.manager_id,
-    l.manager_name,
-    l.branch,
-    l.city,
-    l.service,
-    l.tariff,
-    l.units,
-    l.status,
-    l.lost_reason,
-    l.one_off_revenue,
-    l.monthly_revenue,
-    h.stage,
-    h.applied_at,
-    h.feasibility_at,
-    h.contract_at,
-    h.connected_at,
-    l.occurred_at
-FROM latest AS l
-JOIN history AS h ON h.order_id = l.order_id
-WHERE l.place = 1;
+    n.order_id,
+    n.lead_id,
+    n.client_id,
+    n.segment,
+    n.manager_id,
+    n.manager_name,
+    n.branch,
+    n.city,
+    n.service,
+    n.tariff,
+    n.units,
+    n.status,
+    n.lost_reason,
+    n.one_off_revenue,
+    n.monthly_revenue,
+    t.stage,
+    t.applied_at,
+    t.feasibility_at,
+    t.contract_at,
+    t.connected_at,
+    n.occurred_at,
+    (t.applied_at AT TIME ZONE :'timezone')::date,
+    (n.occurred_at AT TIME ZONE :'timezone')::date
+FROM crm_bot_nature_:mrf AS n
+JOIN states AS t ON t.source_id = n.source_id AND t.transaction_id = n.transaction_id
+WHERE t.place = 1;

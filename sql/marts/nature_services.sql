@@ -1,24 +1,44 @@
--- Services: orders, connected units and revenue of the connected orders.
--- Grain: one row per service. Source: mart nature_orders. Refresh: made anew by every export.
+-- Services: sales of this month to date against the plan of the month and the same days of the month before.
+-- Grain: one row per service. Source: mart nature_plan_fact. Refresh: made anew by every export.
 CREATE TABLE crm_bot_mart_nature_services_:build (
-    service          text           NOT NULL,
-    orders           bigint         NOT NULL,
-    connected        bigint         NOT NULL,
-    conversion       double precision,         -- connected / orders
-    units            bigint         NOT NULL,  -- connected
-    one_off_revenue  numeric(16, 2) NOT NULL,  -- roubles
-    monthly_revenue  numeric(16, 2) NOT NULL   -- roubles per month
+    service                   text           NOT NULL,
+    applications              bigint         NOT NULL,  -- orders
+    connected                 bigint         NOT NULL,  -- orders
+    lost                      bigint         NOT NULL,  -- orders
+    success                   double precision,         -- connected / (connected + lost)
+    units                     bigint         NOT NULL,  -- connected
+    units_plan                double precision,         -- empty where there is no plan
+    units_done                double precision,         -- units / units_plan
+    units_forecast            double precision NOT NULL,  -- of the whole month at the pace of its days so far
+    one_off_revenue           numeric(16, 2) NOT NULL,  -- roubles
+    monthly_revenue           numeric(16, 2) NOT NULL,  -- roubles per month
+    monthly_revenue_plan      double precision,
+    monthly_revenue_done      double precision,         -- monthly_revenue / monthly_revenue_plan
+    monthly_revenue_forecast  double precision NOT NULL,
+    units_previous            bigint         NOT NULL,
+    monthly_revenue_previous  numeric(16, 2) NOT NULL,
+    monthly_revenue_change    double precision          -- monthly_revenue / monthly_revenue_previous - 1
 )
 :columnar;
 
 INSERT INTO crm_bot_mart_nature_services_:build
 SELECT
     service,
-    count(*),
-    count(*) FILTER (WHERE status = 'connected'),
-    count(*) FILTER (WHERE status = 'connected')::double precision / count(*),
-    coalesce(sum(units) FILTER (WHERE status = 'connected'), 0),
-    coalesce(sum(one_off_revenue) FILTER (WHERE status = 'connected'), 0),
-    coalesce(sum(monthly_revenue) FILTER (WHERE status = 'connected'), 0)
-FROM crm_bot_mart_nature_orders_:build
+    sum(applications),
+    sum(connected),
+    sum(lost),
+    sum(connected)::double precision / nullif(sum(connected) + sum(lost), 0),
+    sum(units),
+    sum(units_plan),
+    sum(units)::double precision / nullif(sum(units_plan), 0),
+    sum(units_forecast),
+    sum(one_off_revenue),
+    sum(monthly_revenue),
+    sum(monthly_revenue_plan),
+    sum(monthly_revenue)::double precision / nullif(sum(monthly_revenue_plan), 0),
+    sum(monthly_revenue_forecast),
+    sum(units_previous),
+    sum(monthly_revenue_previous),
+    sum(monthly_revenue)::double precision / nullif(sum(monthly_revenue_previous), 0)::double precision - 1
+FROM crm_bot_mart_nature_plan_fact_:build
 GROUP BY service;

@@ -1,58 +1,69 @@
--- Key figures of sales in one MRF. Units and revenue are those of orders whose present state is "connected".
--- Grain: one row. Source: crm_bot_nature_<mrf>, mart nature_orders. Refresh: made anew by every export.
+-- Key figures of sales, this month to date and in the same days of the month before; what is in work is that of the
+-- last day of each.
+-- Grain: one row per period, also where nothing happened. Source: marts nature_orders, nature_sales, report.
+-- Refresh: made anew by every export.
 CREATE TABLE crm_bot_mart_nature_summary_:build (
-    rows_total       bigint NOT NULL,
-    first_day        date,
-    last_day         date,
-    loaded_at        timestamptz,             -- when the newest row reached the warehouse
-    orders           bigint NOT NULL,
-    connected        bigint NOT NULL,
-    in_work          bigint NOT NULL,         -- neither connected nor lost
-    lost             bigint NOT NULL,
-    conversion       double precision,        -- connected / orders
-    units            bigint NOT NULL,
-    one_off_revenue  numeric(16, 2) NOT NULL, -- roubles
-    monthly_revenue  numeric(16, 2) NOT NULL, -- roubles per month
-    in_work_revenue  numeric(16, 2) NOT NULL, -- monthly revenue of the orders in work, roubles per month
-    median_days      double precision         -- from application to connection
+    period           text           NOT NULL,  -- current or previous
+    applications     bigint         NOT NULL,  -- orders
+    connected        bigint         NOT NULL,  -- orders
+    lost             bigint         NOT NULL,  -- orders
+    success          double precision,         -- connected / (connected + lost)
+    units            bigint         NOT NULL,  -- connected
+    one_off_revenue  numeric(16, 2) NOT NULL,  -- of the connected orders, roubles
+    monthly_revenue  numeric(16, 2) NOT NULL,  -- of the connected orders, roubles per month
+    median_days      double precision,         -- from application to connection, of the connected orders
+    in_work          bigint         NOT NULL,  -- orders that were neither connected nor lost by the end of the period
+    in_work_revenue  numeric(16, 2) NOT NULL   -- of these, roubles per month
 )
 :columnar;
 
 INSERT INTO crm_bot_mart_nature_summary_:build
-SELECT
-    n.rows_total,
-    n.first_day,
-    n.last_day,
-    n.loaded_at,
-    o.orders,
-    o.connected,
-    o.orders - o.connected - o.lost,
-    o.lost,
-    o.connected::double precision / nullif(o.orders, 0),
-    o.units,
-    o.one_off_revenue,
-    o.monthly_revenue,
-    o.in_work_revenue,
-    o.median_days
-FROM (
+WITH periods AS (
+    SELECT 'current' AS period, month_start AS first_day, day AS last_day FROM crm_bot_mart_report_:build
+    UNION ALL
+    SELECT 'previous', previous_start, previous_end FROM crm_bot_mart_report_:build
+), sales AS (
     SELECT
-        count(*) AS rows_total,
-        (min(occurred_at) AT TIME ZONE :'timezone')::date AS first_day,
-        (max(occurred_at) AT TIME ZONE :'timezone')::date AS last_day,
-        max(loaded_at) AS loaded_at
-    FROM crm_bot_nature_:mrf
-) AS n
-CROSS JOIN (
+        p.period,
+        coalesce(sum(s.applications), 0) AS applications,
+        coalesce(sum(s.connected), 0) AS connected,
+        coalesce(sum(s.lost), 0) AS lost,
+        coalesce(sum(s.units), 0) AS units,
+        coalesce(sum(s.one_off_revenue), 0) AS one_off_revenue,
+        coalesce(sum(s.monthly_revenue), 0) AS monthly_revenue
+    FROM periods AS p
+    LEFT JOIN crm_bot_mart_nature_sales_:build AS s ON s.day >= p.first_day AND s.day <= p.last_day
+    GROUP BY p.period
+), connections AS (
     SELECT
-        count(*) AS orders,
-        count(*) FILTER (WHERE status = 'connected') AS connected,
-        count(*) FILTER (WHERE status = 'lost') AS lost,
-        coalesce(sum(units) FILTER (WHERE status = 'connected'), 0) AS units,
-        coalesce(sum(one_off_revenue) FILTER (WHERE status = 'connected'), 0) AS one_off_revenue,
-        coalesce(sum(monthly_revenue) FILTER (WHERE status = 'connected'), 0) AS monthly_revenue,
-        coalesce(sum(monthly_revenue) FILTER (WHERE status NOT IN ('connected', 'lost')), 0) AS in_work_revenue,
+        p.period,
         percentile_cont(0.5) WITHIN GROUP (
-            ORDER BY CASE WHEN status = 'connected' THEN extract(epoch FROM status_at - applied_at) / 86400.0 END
+            ORDER BY extract(epoch FROM o.status_at - o.applied_at)::double precision / 86400
         ) AS median_days
-    FROM crm_bot_mart_nature_orders_:build
-) AS o;
+    FROM periods AS p
+    JOIN crm_bot_mart_nature_orders_:build AS o
+        ON o.status = 'connected' AND o.status_day >= p.first_day AND o.status_day <= p.last_day
+    GROUP BY p.period
+), work AS (
+    SELECT p.period, count(*) AS orders, sum(o.monthly_revenue) AS monthly_revenue
+    FROM periods AS p
+    JOIN crm_bot_mart_nature_orders_:build AS o
+        ON o.applied_day <= p.last_day
+        AND (o.status NOT IN ('connected', 'lost') OR o.status_day > p.last_day)
+    GROUP BY p.period
+)
+SELECT
+    s.period,
+    s.applications,
+    s.connected,
+    s.lost,
+    s.connected::double precision / nullif(s.connected + s.lost, 0),
+    s.units,
+    s.one_off_revenue,
+    s.monthly_revenue,
+    c.median_days,
+    coalesce(w.orders, 0),
+    coalesce(w.monthly_revenue, 0)
+FROM sales AS s
+LEFT JOIN connections AS c ON c.period = s.period
+LEFT JOIN work AS w ON w.period = s.period;

@@ -110,7 +110,10 @@ def served(api: PodApi) -> Iterator[PodApi]:
                     self.answer(api.pods[name].as_json())
                 case "GET", "pods", [name, "log"]:
                     api.pods[name].follower.join()  # `follow`: the answer ends when the container does
-                    self.answer("".join(api.pods[name].log))
+                    lines = api.pods[name].log
+                    if query.get("timestamps", "").lower() != "true":
+                        lines = [line.partition(" ")[2] for line in lines]
+                    self.answer("".join(lines))
                 case "PATCH", "pods", [name]:
                     api.pods[name].manifest["metadata"]["labels"] |= body["metadata"]["labels"]
                     self.answer(api.pods[name].as_json())

@@ -1,13 +1,14 @@
 """A wrong data2excel.yaml is told in one line that names the key and what is expected."""
 
 from collections.abc import Callable
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from airflow.dag_processing.dagbag import BundleDagBag
-from data2excel_config import DagConfigError, ExportConfig, load
+from data2excel_config import DagConfigError, load, report_day
 
 from .conftest import DAGS
 
@@ -78,7 +79,19 @@ def message(path: Path) -> str:
             lambda config: config.update(mrfs={}),
             "mrfs: got {}; expected at least one MRF, mrf1 … mrf99, each a mapping of its keys",
         ),
-        (lambda config: config.update(mrf={}), "mrf: unknown key; expected one of defaults, mrfs"),
+        (lambda config: config.update(mrf={}), "mrf: unknown key; expected one of defaults, mrfs, russia"),
+        (
+            lambda config: config["defaults"].update(catchup="yes"),
+            "defaults.catchup: got 'yes'; "
+            "expected true to export every interval since start_date, false for the latest one",
+        ),
+        (
+            lambda config: config["russia"].update(schedule="0 6 * * *"),
+            "russia.schedule: unknown key; expected one of title, timezone, owner, retries, "
+            "retry_delay_minutes, timeout_minutes, deadline_minutes, alert_connection, namespace, image, "
+            "image_pull_policy, service_account, warehouse_secret, output_claim, output_dir, fs_group, "
+            "resources",
+        ),
     ],
 )
 def test_a_wrong_key_is_named_with_what_is_expected(
@@ -89,9 +102,7 @@ def test_a_wrong_key_is_named_with_what_is_expected(
 
 def test_an_unknown_key_is_told_with_the_known_ones(tmp_path: Path) -> None:
     path = edited(tmp_path, lambda config: config["mrfs"]["mrf3"].update(shedule="0 7 * * *"))
-    assert message(path).startswith(
-        "mrfs.mrf3.shedule: unknown key; expected one of title, timezone, schedule"
-    )
+    assert message(path).startswith("mrfs.mrf3.shedule: unknown key; expected one of title, timezone, owner")
 
 
 @pytest.mark.parametrize(
@@ -111,9 +122,36 @@ def test_an_mrf_may_differ_from_the_defaults(tmp_path: Path) -> None:
     def edit(config: Config) -> None:
         config["mrfs"]["mrf2"].update(schedule="30 5 * * 1-5", namespace="crm-bot-mrf2")
 
-    configs: dict[str, ExportConfig] = load(edited(tmp_path, edit))
+    configs = load(edited(tmp_path, edit)).mrfs
     assert (configs["mrf2"].schedule, configs["mrf2"].namespace) == ("30 5 * * 1-5", "crm-bot-mrf2")
     assert (configs["mrf1"].schedule, configs["mrf1"].namespace) == ("0 6 * * *", "crm-bot")
+
+
+def test_a_file_without_the_newer_keys_still_works(tmp_path: Path) -> None:
+    newer = ("start_date", "catchup", "data_rows", "deadline_minutes")
+
+    def edit(config: Config) -> None:
+        config.pop("russia")
+        for key in newer:
+            config["defaults"].pop(key)
+
+    configuration = load(edited(tmp_path, edit))
+    assert configuration.russia is None
+    config = configuration.mrfs["mrf1"]
+    assert (config.start_date, config.catchup, config.data_rows) == (date(2026, 1, 1), False, "month")
+    assert config.deadline_minutes == 180
+
+
+@pytest.mark.parametrize(
+    ("end", "timezone", "day"),
+    [
+        (datetime(2026, 10, 1, 3, tzinfo=UTC), "Europe/Moscow", date(2026, 9, 30)),
+        (datetime(2026, 9, 30, 20, tzinfo=UTC), "Asia/Vladivostok", date(2026, 9, 30)),
+        (datetime(2026, 9, 30, 20, tzinfo=UTC), "Europe/Moscow", date(2026, 9, 29)),
+    ],
+)
+def test_a_report_ends_with_the_day_before_its_interval_ends(end: datetime, timezone: str, day: date) -> None:
+    assert report_day(end, timezone) == day
 
 
 def test_airflow_shows_the_line_as_the_import_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

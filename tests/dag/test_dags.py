@@ -1,4 +1,4 @@
-"""What Airflow finds in dags/: the seven DAGs and when they run."""
+"""What Airflow finds in dags/: the DAGs, when they run and in which order their tasks do."""
 
 import shutil
 import zipfile
@@ -25,10 +25,10 @@ RUN_TIMES_UTC = {
 }
 
 
-def test_airflow_imports_one_dag_per_mrf_without_complaint(dag_bag: BundleDagBag) -> None:
+def test_airflow_imports_a_dag_for_each_mrf_and_one_for_all_without_complaint(dag_bag: BundleDagBag) -> None:
     assert dag_bag.import_errors == {}
     assert dag_bag.captured_warnings == {}
-    assert set(dag_bag.dags) == {f"data2excel_{mrf}" for mrf in RUN_TIMES_UTC}
+    assert set(dag_bag.dags) == {f"data2excel_{mrf}" for mrf in [*RUN_TIMES_UTC, "russia"]}
 
 
 @pytest.mark.parametrize("mrf", RUN_TIMES_UTC)
@@ -50,12 +50,47 @@ def test_the_scheduler_runs_it_daily_at_six_in_its_own_time_zone(dag_bag: Bundle
     assert following.run_after - first.run_after == timedelta(days=1)
 
 
-def test_each_dag_exports_both_streams_at_once_and_never_overlaps_itself(dag_bag: BundleDagBag) -> None:
-    for dag in dag_bag.dags.values():
-        assert {task.task_id for task in dag.roots} == {"export_actions", "export_nature"}
-        assert set(dag.roots) == set(dag.tasks)
+def test_each_dag_builds_the_marts_then_both_workbooks_at_once_then_publishes(dag_bag: BundleDagBag) -> None:
+    for mrf in RUN_TIMES_UTC:
+        dag = dag_bag.dags[f"data2excel_{mrf}"]
+        following = {task.task_id: task.downstream_task_ids for task in dag.tasks}
+        assert following == {
+            "marts": {"export_actions", "export_nature"},
+            "export_actions": {"publish"},
+            "export_nature": {"publish"},
+            "publish": set(),
+        }
         assert dag.max_active_runs == 1
         assert dag.catchup is False
+        assert dag.dagrun_timeout == timedelta(hours=3)
+
+
+def test_all_russia_follows_the_publication_of_every_mrf(dag_bag: BundleDagBag) -> None:
+    published = {
+        asset.name
+        for mrf in RUN_TIMES_UTC
+        for asset in dag_bag.dags[f"data2excel_{mrf}"].get_task("publish").outlets
+    }
+    # As the scheduler sees it: the DAG runs once all of them have been updated.
+    serialized = DagSerialization.serialize_dag(dag_bag.dags["data2excel_russia"])
+    condition = serialized["timetable"]["__var"]["asset_condition"]
+    assert condition["__type"] == "asset_all"
+    assert {asset["name"] for asset in condition["objects"]} == published
+    assert published == {f"crmbot_workbooks_{mrf}" for mrf in RUN_TIMES_UTC}
+
+
+def test_catching_up_starts_with_the_first_interval(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (DAGS / "data2excel.yaml").read_text(encoding="utf-8").replace("catchup: false", "catchup: true")
+    path = tmp_path / "data2excel.yaml"
+    path.write_text(text, encoding="utf-8")
+    monkeypatch.setenv("DATA2EXCEL_CONFIG", str(path))
+    bag = BundleDagBag(dag_folder=DAGS, bundle_path=DAGS, bundle_name="dags-folder")
+    dag = DagSerialization.deserialize_dag(DagSerialization.serialize_dag(bag.dags["data2excel_mrf1"]))
+    first = dag.next_dagrun_info(last_automated_run_info=None)
+    assert first is not None
+    assert first.data_interval is not None
+    assert first.data_interval.start == datetime(2026, 1, 1, 3, tzinfo=UTC)
+    assert first.run_after == datetime(2026, 1, 2, 3, tzinfo=UTC)
 
 
 def test_the_interface_says_whose_dag_it_is_and_what_it_does(dag_bag: BundleDagBag) -> None:

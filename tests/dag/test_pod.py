@@ -1,10 +1,17 @@
 """The pods that the DAGs ask Kubernetes for, as its API receives them, and what their end means."""
 
+import json
+import threading
 from collections.abc import Callable
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from airflow.dag_processing.dagbag import BundleDagBag
 
+from .conftest import DAGS
 from .local_pod import Manifest
 from .pod_api import PodApi, served
 from .runs import run
@@ -39,33 +46,49 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], PodApi]
 def pods(cluster: Callable[[str], PodApi], dag_bag: BundleDagBag, metadata_db: None) -> dict[str, Manifest]:
     """The manifests that a run of data2excel_mrf5 posted, by task."""
     with served(cluster("exit 0")) as api:
-        assert run(dag_bag.dags["data2excel_mrf5"], api) == "success"
+        assert run(dag_bag.dags["data2excel_mrf5"], api, datetime(2026, 10, 1, 1, tzinfo=UTC)) == "success"
     return {manifest["metadata"]["labels"]["task_id"]: manifest for manifest in api.created}
 
 
-STREAMS = pytest.mark.parametrize("stream", ["actions", "nature"])
+TASKS = pytest.mark.parametrize("task", ["marts", "export_actions", "export_nature", "publish"])
 
 
-def test_a_run_asks_for_one_pod_per_stream(pods: dict[str, Manifest]) -> None:
-    assert pods.keys() == {"export_actions", "export_nature"}
+def test_a_run_asks_for_one_pod_per_task(pods: dict[str, Manifest]) -> None:
+    assert pods.keys() == {"marts", "export_actions", "export_nature", "publish"}
+    first, *_, last = pods
+    assert (first, last) == ("marts", "publish")
 
 
-@STREAMS
-def test_the_pod_runs_the_export_of_its_mrf_and_stream(pods: dict[str, Manifest], stream: str) -> None:
-    manifest = pods[f"export_{stream}"]
+def test_every_pod_works_for_the_same_run_and_day(pods: dict[str, Manifest]) -> None:
+    arguments = {task: pod["spec"]["containers"][0]["args"] for task, pod in pods.items()}
+    run_id = arguments["publish"][4]
+    run = ["--mrf", "mrf5", "--run-id", run_id]
+    # The interval ends on 1 October at 06:00 in Yekaterinburg, 01:00 UTC.
+    day = ["--day", "2026-09-30"]
+    assert arguments == {
+        "marts": ["marts", *run, *day],
+        "export_actions": ["export", *run, *day, "--stream", "actions", "--data", "month"],
+        "export_nature": ["export", *run, *day, "--stream", "nature", "--data", "month"],
+        "publish": ["publish", *run],
+    }
+    assert run_id
+
+
+@TASKS
+def test_the_pod_runs_the_exporter_for_its_mrf(pods: dict[str, Manifest], task: str) -> None:
+    manifest = pods[task]
     assert manifest["metadata"]["namespace"] == "crm-bot"
-    assert manifest["metadata"]["name"].startswith(f"data2excel-mrf5-{stream}-")
+    assert manifest["metadata"]["name"].startswith(f"data2excel-mrf5-{task.removeprefix('export_')}-")
     assert manifest["metadata"]["labels"]["app.kubernetes.io/instance"] == "mrf5"
     (container,) = manifest["spec"]["containers"]
     assert container["image"] == "crmbot-exporter:0.1.0"
     assert container["command"] == ["crmbot-exporter"]
-    assert container["args"] == ["export", "--mrf", "mrf5", "--stream", stream]
     assert manifest["spec"]["restartPolicy"] == "Never"  # Airflow tries again, not the kubelet
 
 
-@STREAMS
-def test_the_workbook_goes_to_the_volume(pods: dict[str, Manifest], stream: str) -> None:
-    spec = pods[f"export_{stream}"]["spec"]
+@TASKS
+def test_the_workbook_goes_to_the_volume(pods: dict[str, Manifest], task: str) -> None:
+    spec = pods[task]["spec"]
     (container,) = spec["containers"]
     assert {"name": "OUTPUT_DIR", "value": "/opt/airflow/dags"} in container["env"]
     assert {"name": "TIMEZONE", "value": "Asia/Yekaterinburg"} in container["env"]
@@ -77,18 +100,18 @@ def test_the_workbook_goes_to_the_volume(pods: dict[str, Manifest], stream: str)
     assert volumes[mounts["/tmp"]]["emptyDir"] == {}
 
 
-@STREAMS
-def test_the_warehouse_s_credentials_are_a_reference(pods: dict[str, Manifest], stream: str) -> None:
-    manifest = pods[f"export_{stream}"]
+@TASKS
+def test_the_warehouse_s_credentials_are_a_reference(pods: dict[str, Manifest], task: str) -> None:
+    manifest = pods[task]
     (container,) = manifest["spec"]["containers"]
     assert container["envFrom"] == [{"secretRef": {"name": "crmbot-warehouse"}}]
     assert PASSWORD not in str(manifest)
     assert {variable["name"] for variable in container["env"]} == {"OUTPUT_DIR", "TIMEZONE"}
 
 
-@STREAMS
-def test_the_pod_fits_the_restricted_pod_security_level(pods: dict[str, Manifest], stream: str) -> None:
-    spec = pods[f"export_{stream}"]["spec"]
+@TASKS
+def test_the_pod_fits_the_restricted_pod_security_level(pods: dict[str, Manifest], task: str) -> None:
+    spec = pods[task]["spec"]
     assert spec["securityContext"] == {
         "runAsNonRoot": True,
         "seccompProfile": {"type": "RuntimeDefault"},
@@ -111,13 +134,70 @@ def test_the_pod_fits_the_restricted_pod_security_level(pods: dict[str, Manifest
     }
 
 
+def test_all_russia_asks_for_one_pod(
+    cluster: Callable[[str], PodApi], dag_bag: BundleDagBag, metadata_db: None
+) -> None:
+    with served(cluster("exit 0")) as api:
+        assert run(dag_bag.dags["data2excel_russia"], api) == "success"
+    (manifest,) = api.created
+    (container,) = manifest["spec"]["containers"]
+    mrfs = ",".join(f"mrf{number}" for number in range(1, 8))
+    assert container["args"] == ["export-russia", "--mrfs", mrfs]
+
+
+class _Chat(BaseHTTPRequestHandler):
+    """A chat's webhook that keeps what it is told."""
+
+    told: ClassVar[list[tuple[str, str]]] = []
+
+    def do_POST(self) -> None:
+        length = int(self.headers["Content-Length"])
+        self.told.append((self.path, json.loads(self.rfile.read(length))["text"]))
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Keep the requests out of the test's output."""
+
+
+def test_a_failure_is_told_to_the_chat(
+    cluster: Callable[[str], PodApi],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    metadata_db: None,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    text = (DAGS / "data2excel.yaml").read_text(encoding="utf-8")
+    path = tmp_path / "data2excel.yaml"
+    path.write_text(text.replace("# alert_connection", "alert_connection"), encoding="utf-8")
+    monkeypatch.setenv("DATA2EXCEL_CONFIG", str(path))
+    bag = BundleDagBag(dag_folder=DAGS, bundle_path=DAGS, bundle_name="dags-folder")
+    chat = ThreadingHTTPServer(("127.0.0.1", 0), _Chat)
+    threading.Thread(target=chat.serve_forever, daemon=True).start()
+    connection = {
+        "conn_type": "http",
+        "host": f"http://127.0.0.1:{chat.server_port}",
+        "password": "/hook/secret",
+    }
+    monkeypatch.setenv("AIRFLOW_CONN_DATA2EXCEL_ALERTS", json.dumps(connection))
+    with served(cluster("exit 1")) as api:
+        assert run(bag.dags["data2excel_mrf2"], api) == "failed"
+    chat.shutdown()
+    chat.server_close()
+    ((where, told),) = _Chat.told
+    assert where == "/hook/secret"
+    assert told.startswith("data2excel_mrf2, run manual__")
+    assert ": marts failed: " in told
+    assert "/hook/secret" not in "".join(capfd.readouterr())
+
+
 def test_a_failed_export_fails_the_run_tells_why_and_keeps_its_pod(
     cluster: Callable[[str], PodApi],
     dag_bag: BundleDagBag,
     metadata_db: None,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    script = 'case "$*" in *nature) echo "the warehouse does not answer" >&2; exit 75;; esac'
+    script = 'case "$*" in *nature*) echo "the warehouse does not answer" >&2; exit 75;; esac'
     with served(cluster(script)) as api:
         assert run(dag_bag.dags["data2excel_mrf1"], api) == "failed"
         kept = [pod.manifest["metadata"] for pod in api.pods.values()]

@@ -5,6 +5,7 @@ warehouse to export from; without it the test starts a PostgreSQL of its own, in
 """
 
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -83,10 +84,15 @@ def test_the_dag_saves_both_workbooks_on_the_volume(
         assert run(dag_bag.dags["data2excel_mrf1"], api) == "success"
         assert api.pods == {}, "pods that succeeded are deleted"
 
-    assert {file.name for file in volume.iterdir()} == {"actions_mrf1.xlsx", "nature_mrf1.xlsx"}
+    files = [file for file in volume.iterdir() if file.is_file()]
+    assert {file.name for file in files} == {"actions_mrf1.xlsx", "nature_mrf1.xlsx"}
+    # A copy of each in the folder of its month, and nothing left of the run.
+    (month,) = (folder for folder in volume.iterdir() if folder.is_dir())
+    assert re.fullmatch(r"20\d\d-\d\d", month.name)
+    assert {file.name for file in month.iterdir()} == {file.name for file in files}
     output = "".join(capfd.readouterr())
-    for file in volume.iterdir():
-        assert f"[base] {file}" in output, "what the exporter prints is in the task's log"
+    for file in files:
+        assert f"[base] logs: {file}" in output, "what the exporter prints is in the task's log"
         summary = load_workbook(file).worksheets[0]
         assert any("Центр" in str(cell.value) for row in summary.iter_rows() for cell in row)
     assert PASSWORD not in output

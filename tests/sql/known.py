@@ -79,6 +79,7 @@ FUNCTIONS = {
     "chr": ({1}, "PostgreSQL 7"),
     "concat_ws": ({2}, "PostgreSQL 9.1; takes any types"),
     "count": ({0, 1}, "PostgreSQL 7"),
+    "date_trunc": ({2}, "PostgreSQL 7; of a timestamp, or the session's time zone comes in"),
     "extract": ({2}, "SQL-92; gives double precision in 9.4 and numeric since 14, so cast the result"),
     "generate_series": (
         {2, 3},

@@ -19,7 +19,7 @@ from crmbot_core import psql
 ROOT = Path(__file__).parents[2]
 STORAGE = ("greenplum", "postgresql")
 # Any values will do: psql and the services give others.
-VARIABLES = {"mrf": "mrf1", "build": "mrf1_1", "timezone": "Europe/Moscow"}
+VARIABLES = {"mrf": "mrf1", "build": "mrf1_1", "timezone": "Europe/Moscow", "day": "2026-03-31", "run": ""}
 
 _VERB = re.compile(
     r"\s*(SELECT|INSERT|COPY|LOCK|CREATE|SET|WITH|DROP|ALTER|TRUNCATE|UPDATE|DELETE|MERGE|DECLARE|FETCH|BEGIN|"

@@ -28,7 +28,7 @@ TYPES = {
     ROUBLES_PATTERN: "numeric(14,2)",
 }
 COMMON_TABLES = {"crm_bot_migrations", "crm_bot_ledger", "crm_bot_rejects", "crm_bot_replays"}
-MRF_TABLES = {"crm_bot_actions_mrf1", "crm_bot_nature_mrf1"}
+MRF_TABLES = {"crm_bot_actions_mrf1", "crm_bot_nature_mrf1", "crm_bot_plan_mrf1"}
 
 
 class WarehouseColumn(NamedTuple):
@@ -148,19 +148,27 @@ def test_psql_by_hand_makes_the_same_tables(migrated: str, postgres: Postgres) -
 
 def test_migrate_again_does_nothing_and_another_mrf_adds_its_own(postgres: Postgres) -> None:
     with database(postgres, "twice") as dsn:
-        assert len(migrate(settings(dsn))) == 4
+        assert len(migrate(settings(dsn))) == 5
         once = tables(dsn)
         assert migrate(settings(dsn)) == []
         assert tables(dsn) == once
-        assert migrate(settings(dsn, "mrf2")) == ["001_actions.sql mrf2", "002_nature.sql mrf2"]
-        assert tables(dsn).keys() - once.keys() == {"crm_bot_actions_mrf2", "crm_bot_nature_mrf2"}
+        assert migrate(settings(dsn, "mrf2")) == [
+            "001_actions.sql mrf2",
+            "002_nature.sql mrf2",
+            "003_plan.sql mrf2",
+        ]
+        assert tables(dsn).keys() - once.keys() == {
+            "crm_bot_actions_mrf2",
+            "crm_bot_nature_mrf2",
+            "crm_bot_plan_mrf2",
+        }
 
 
 def test_migrate_by_four_at_once_makes_each_table_once(postgres: Postgres) -> None:
     for attempt in range(10):  # two rarely meet on the same catalogue row
         with database(postgres, f"at_once_{attempt}") as dsn, ThreadPoolExecutor(4) as threads:
             applied = list(threads.map(migrate, [settings(dsn)] * 4))
-            assert sorted(map(len, applied)) == [0, 0, 0, 4]
+            assert sorted(map(len, applied)) == [0, 0, 0, 5]
             assert tables(dsn).keys() == COMMON_TABLES | MRF_TABLES
 
 

@@ -5,13 +5,13 @@ import os
 import random
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import openpyxl
 import psycopg
 import pytest
 from psycopg import sql
@@ -25,6 +25,7 @@ from devstack.postgres import Postgres
 SQL_DIR = Path(__file__).parents[3] / "sql"
 SOURCE = uuid.UUID(int=1)
 LOADED_AT = datetime(2025, 3, 20, 9, 30, tzinfo=UTC)
+FIRST_DAY = datetime(2024, 12, 30, tzinfo=UTC)  # of the random rows; they end on 16 March
 Record = dict[str, Any]
 
 _COMMON: Record = {
@@ -76,6 +77,16 @@ class Warehouse:
         """Insert rows into nature; what a row leaves out has a default. Return them whole."""
         return self._add(NATURE, [_COMMON | _STEP | dict(row) for row in rows])
 
+    def add_ledger(self, stream: Stream, partition: int, end_offset: int, loaded_at: datetime) -> None:
+        """Note that a partition was loaded up to an offset."""
+        with psycopg.connect(self.dsn) as connection:
+            connection.execute(
+                "INSERT INTO crm_bot_ledger (topic, kafka_partition, start_offset, end_offset, topic_id, "
+                "rows_loaded, rows_rejected, rows_duplicate, last_ids, loaded_at) "
+                "VALUES (%s, %s, 0, %s, 'id', %s, 0, 0, '{}', %s)",
+                (stream.topic("mrf1"), partition, end_offset, end_offset, loaded_at),
+            )
+
     def settings(self, output_dir: Path, **others: Any) -> ExporterSettings:  # noqa: ANN401
         return ExporterSettings(
             warehouse_dsn=self.dsn, sql_dir=SQL_DIR, mrf="mrf1", output_dir=output_dir, **others
@@ -123,9 +134,9 @@ def warehouse_dsn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield server.dsn
 
 
-@pytest.fixture
-def warehouse(warehouse_dsn: str) -> Iterator[Warehouse]:
-    """A database with empty tables of mrf1."""
+@contextmanager
+def new_warehouse(warehouse_dsn: str) -> Iterator[Warehouse]:
+    """Yield a database with empty tables of mrf1."""
     name = f"exporter_{uuid.uuid4().hex}"
     with psycopg.connect(warehouse_dsn, autocommit=True) as server:
         server.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
@@ -140,12 +151,34 @@ def warehouse(warehouse_dsn: str) -> Iterator[Warehouse]:
 
 
 @pytest.fixture
+def warehouse(warehouse_dsn: str) -> Iterator[Warehouse]:
+    with new_warehouse(warehouse_dsn) as made:
+        yield made
+
+
+@pytest.fixture
 def random_actions(warehouse: Warehouse) -> list[Record]:
-    """Three hundred actions on sixty leads over three weeks, in the warehouse."""
+    return add_random_actions(warehouse)
+
+
+@pytest.fixture
+def random_steps(warehouse: Warehouse) -> list[Record]:
+    return add_random_steps(warehouse)
+
+
+@pytest.fixture(scope="module")
+def filled(warehouse_dsn: str) -> Iterator[tuple[Warehouse, list[Record], list[Record]]]:
+    """A warehouse that a module's tests share, with its actions and its orders' steps."""
+    with new_warehouse(warehouse_dsn) as made:
+        yield made, add_random_actions(made), add_random_steps(made)
+
+
+def add_random_actions(warehouse: Warehouse) -> list[Record]:
+    """Six hundred actions on a hundred leads over eleven weeks, in the warehouse."""
     draw = random.Random(3)
     rows = []
-    for _ in range(300):
-        lead = draw.randrange(60)
+    for _ in range(600):
+        lead = draw.randrange(100)
         manager = draw.randrange(7)
         result = draw.choice(
             ["new", "interested", "callback", "no_answer", "thinking", "refused", "order_placed"]
@@ -153,7 +186,7 @@ def random_actions(warehouse: Warehouse) -> list[Record]:
         rows.append(
             {
                 "lead_id": f"L{lead}",
-                "occurred_at": datetime(2025, 3, 1, tzinfo=UTC) + timedelta(minutes=draw.randrange(30_000)),
+                "occurred_at": FIRST_DAY + timedelta(minutes=draw.randrange(1_440 * lead // 2, 110_000)),
                 "manager_id": f"M{manager}",
                 "manager_name": f"Менеджер {manager}",
                 "branch": f"Филиал {manager % 3}",
@@ -162,24 +195,24 @@ def random_actions(warehouse: Warehouse) -> list[Record]:
                 ),
                 "product": draw.choice(["Интернет", "ТВ", "Умный дом"]),
                 "result": result,
-                "refusal_reason": draw.choice(["Дорого", "Не актуально"]) if result == "refused" else None,
+                "refusal_reason": draw.choice(["Дорого", None]) if result == "refused" else None,
                 "potential_revenue": f"{draw.randrange(1, 500_000) / 100:.2f}",
             }
         )
     return warehouse.add_actions(*rows)
 
 
-@pytest.fixture
-def random_steps(warehouse: Warehouse) -> list[Record]:
-    """The steps of a hundred orders over three weeks, in the warehouse, orders mixed."""
+def add_random_steps(warehouse: Warehouse) -> list[Record]:
+    """The steps of two hundred orders over eleven weeks, in the warehouse, orders mixed."""
     draw = random.Random(4)
     rows: list[Record] = []
-    for order in range(100):
-        at = datetime(2025, 3, 1, tzinfo=UTC) + timedelta(minutes=draw.randrange(20_000))
+    for order in range(200):
+        at = FIRST_DAY + timedelta(minutes=draw.randrange(100_000))
         manager = draw.randrange(7)
         service = draw.choice(["Интернет", "ТВ", "Умный дом"])
         whole: Record = {
             "order_id": f"O{order}",
+            "lead_id": f"L{draw.randrange(100)}",
             "manager_id": f"M{manager}",
             "manager_name": f"Менеджер {manager}",
             "branch": f"Филиал {manager % 3}",
@@ -191,22 +224,9 @@ def random_steps(warehouse: Warehouse) -> list[Record]:
         }
         for status in ("application", "feasibility", "contract", "connected")[: draw.randrange(1, 5)]:
             rows.append(whole | {"status": status, "occurred_at": at})
-            at += timedelta(minutes=draw.randrange(1, 6_000))
-        if rows[-1]["status"] != "connected" and draw.random() < 0.4:
+            at += timedelta(minutes=draw.randrange(1, 8_000))
+        if rows[-1]["status"] != "connected" and draw.random() < 0.5:
             reason = draw.choice(["Клиент передумал", None])
             rows.append(whole | {"status": "lost", "lost_reason": reason, "occurred_at": at})
+    rows = [row for row in rows if row["occurred_at"] < FIRST_DAY + timedelta(minutes=110_000)]
     return warehouse.add_steps(*sorted(rows, key=lambda row: row["occurred_at"]))
-
-
-@pytest.fixture
-def read_table() -> Callable[[Path, str, str], list[tuple[Any, ...]]]:
-    """Read a sheet's table back: the rows below the header whose first title is given, without totals."""
-
-    def read(path: Path, sheet: str, first_title: str) -> list[tuple[Any, ...]]:
-        workbook = openpyxl.load_workbook(path, data_only=True)
-        rows: Sequence[tuple[Any, ...]] = list(workbook[sheet].iter_rows(values_only=True))
-        start = next(index for index, row in enumerate(rows) if row[0] == first_title)
-        table = itertools.takewhile(lambda row: row[0] not in (None, "Итого"), rows[start + 1 :])
-        return [row for row in table if any(value is not None for value in row[1:])]
-
-    return read

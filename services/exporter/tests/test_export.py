@@ -13,8 +13,9 @@ import psycopg
 import pytest
 import structlog
 
+from crmbot_core.contracts import ACTIONS
 from crmbot_exporter.dashboards import DASHBOARDS
-from crmbot_exporter.export import export_stream, retried
+from crmbot_exporter.export import export, retried
 from crmbot_exporter.labels import label
 from crmbot_exporter.layout import Kind
 
@@ -29,7 +30,8 @@ STREAMS: tuple[Literal["actions", "nature"], ...] = ("actions", "nature")
 
 
 def _export(settings: "ExporterSettings", stream: Literal["actions", "nature"] = "actions") -> Path:
-    return export_stream(settings, DASHBOARDS[stream], LOG)
+    (path,) = export(settings, [DASHBOARDS[stream]], LOG)
+    return path
 
 
 @pytest.mark.parametrize("stream", STREAMS)
@@ -81,7 +83,7 @@ def test_data_beyond_the_row_limit_goes_on_further_sheets(
     start = datetime(2025, 3, 3, tzinfo=UTC)
     warehouse.add_actions(*({"occurred_at": start + timedelta(minutes=n)} for n in range(rows)))
     settings = warehouse.settings(tmp_path, timezone="UTC")
-    workbook = openpyxl.load_workbook(export_stream(settings, DASHBOARDS["actions"], LOG, row_limit=10))
+    workbook = openpyxl.load_workbook(*export(settings, [DASHBOARDS["actions"]], LOG, row_limit=10))
     names = ["Данные", "Данные 2", "Данные 3"][:sheets]
     assert [name for name in workbook.sheetnames if name.startswith("Данные")] == names
     tables = [list(workbook[name].iter_rows(values_only=True)) for name in names]
@@ -143,6 +145,21 @@ def test_hostile_text_is_shown_and_never_run(warehouse: "Warehouse", tmp_path: P
     assert {formula.split(b"(")[0] for formula in formulas} == {b"SUM", b"IFERROR"}
 
 
+def test_a_workbook_says_what_it_is_and_what_it_rests_on(warehouse: "Warehouse", tmp_path: Path) -> None:
+    loaded_at = datetime(2025, 3, 4, 7, 30, tzinfo=UTC)
+    warehouse.add_actions({"occurred_at": datetime(2025, 3, 3, tzinfo=UTC), "loaded_at": loaded_at})
+    warehouse.add_ledger(ACTIONS, 0, 7, loaded_at)
+    workbook = openpyxl.load_workbook(_export(warehouse.settings(tmp_path)))
+    assert workbook.properties.title == "Активность менеджеров"
+    assert workbook.properties.subject == "МРФ «Центр», 1–3\xa0марта\xa02025"
+    texts = [cell.value for row in workbook["Сводка"].iter_rows() for cell in row]
+    assert "Топик crm_bot_actions_mrf1, загруженные смещения: раздел 0 – до 7" in texts
+    assert "данные на 04.03.2025 10:30 (Europe/Moscow)" in workbook["Сводка"]["A2"].value
+    for sheet in workbook.worksheets:
+        assert int(sheet.page_setup.paperSize) == 9  # A4
+        assert sheet.sheet_properties.pageSetUpPr.fitToPage
+
+
 def test_charts_stand_on_the_ranges_of_their_tables(
     warehouse: "Warehouse", random_actions: "list[Record]", tmp_path: Path
 ) -> None:
@@ -178,5 +195,5 @@ def test_a_lost_connection_is_tried_again(warehouse: "Warehouse", tmp_path: Path
         retried(export, LOG)
         cutting.join()
     assert len(attempts) == 1
-    assert openpyxl.load_workbook(attempts[0])["Данные"].max_row == 301
+    assert openpyxl.load_workbook(attempts[0])["Данные"].max_row == 601
     assert list(tmp_path.iterdir()) == attempts

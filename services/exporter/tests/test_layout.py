@@ -9,12 +9,13 @@ import pandas as pd
 import pytest
 
 from crmbot_core.contracts import STREAMS
-from crmbot_exporter import layout, theme
-from crmbot_exporter.charts import days_between_labels, slice_colours, with_filled_charts
+from crmbot_exporter import layout, russian, theme
+from crmbot_exporter.charts import days_between_labels
 from crmbot_exporter.dashboards import DASHBOARDS
 from crmbot_exporter.labels import LABELS, label, mrf_title
-from crmbot_exporter.layout import SHEET_WIDTH, Chart, Column, Kind, Sheet, bars
+from crmbot_exporter.layout import SHEET_WIDTH, Chart, Column, Kind, Placed, Sheet, bars
 from crmbot_exporter.summary import data_note
+from crmbot_exporter.workbook import place
 
 SHEETS = [sheet for dashboard in DASHBOARDS.values() for sheet in dashboard.sheets]
 
@@ -28,7 +29,7 @@ def test_columns_fill_the_sheet_exactly(widths: list[int]) -> None:
 
 @pytest.mark.parametrize("number", [1, 2, 3])
 def test_charts_stand_side_by_side_within_the_sheet(number: int) -> None:
-    boxes = layout.chart_boxes(number)
+    boxes = layout.boxes(number)
     for (left, width), (next_left, _) in pairwise(boxes):
         assert left + width < next_left
     assert boxes[0][0] == 0
@@ -36,10 +37,10 @@ def test_charts_stand_side_by_side_within_the_sheet(number: int) -> None:
 
 
 def test_the_table_begins_below_the_charts() -> None:
-    for sheet in SHEETS:
-        pixels_above = (layout.table_row(sheet) - layout.CHART_ROW) * layout.ROW_HEIGHT
+    for sheet in (sheet for sheet in SHEETS if sheet.charts):
+        pixels_above = (layout.table_row(sheet) - layout.FIRST_ROW) * layout.ROW_HEIGHT
         assert pixels_above > sheet.chart_height
-    assert layout.table_row(replace(SHEETS[0], charts=())) == layout.CHART_ROW
+    assert layout.table_row(replace(SHEETS[0], charts=())) == layout.FIRST_ROW
 
 
 @pytest.mark.parametrize(
@@ -54,20 +55,27 @@ def test_the_table_begins_below_the_charts() -> None:
     ],
 )
 def test_a_chart_shows_the_rows_it_declares(chart: Chart, shown: list[int]) -> None:
-    assert list(layout.charted_rows(chart, 5)) == shown
+    assert list(layout.charted_rows(chart, range(5))) == shown
+    assert list(layout.charted_rows(chart, range(7, 12))) == [7 + row for row in shown]
+
+
+def test_sparklines_show_the_last_days_of_their_table() -> None:
+    placed = Placed(SHEETS[0], pd.DataFrame(), range(200, 400))
+    assert placed.trend.rows == range(309, 400)
+    assert replace(placed, rows=range(5, 9)).trend.rows == range(5, 9)
 
 
 def test_a_chart_says_when_it_leaves_days_out() -> None:
     chart = Chart("column", "По дням", "day", (), last=92)
-    assert layout.chart_title(chart, 92) == "По дням"
-    assert layout.chart_title(chart, 93) == "По дням, последние 92 дн."
+    assert layout.chart_title(chart, range(92)) == "По дням"
+    assert layout.chart_title(chart, range(93)) == "По дням, последние 92 дн."
 
 
 def test_a_chart_without_a_value_above_zero_is_left_out() -> None:
     filled, empty = bars("a", "n", "a", theme.BLUE), bars("b", "n", "b", theme.BLUE)
     sheet = replace(SHEETS[0], charts=(filled, empty))
     frame = pd.DataFrame({"n": ["x", "y"], "a": [0, 3], "b": [None, 0]}, dtype=object)
-    assert with_filled_charts(sheet, frame).charts == (filled,)
+    assert place(sheet, frame).sheet.charts == (filled,)
 
 
 @pytest.mark.parametrize(
@@ -82,12 +90,13 @@ def test_data_sheets_are_numbered_from_the_second() -> None:
 
 
 def test_the_summary_says_when_the_data_takes_several_sheets() -> None:
-    assert data_note(12_345, 1_048_576) == "Все строки за период: 12\xa0345"
-    assert data_note(25, 11).endswith("продолжение до листа «Данные 3»")
+    assert data_note(12_345, "за март", 1_048_576) == "Все строки за март: 12\xa0345"
+    assert data_note(25, "за март", 11).endswith("продолжение до листа «Данные 3»")
 
 
 def test_periods_and_mrfs_are_written_in_russian() -> None:
-    assert layout.period(date(2025, 3, 1), date(2025, 3, 31)) == "01.03.2025 – 31.03.2025"
+    assert russian.days(date(2025, 3, 1), date(2025, 3, 31), with_year=True) == "1–31\xa0марта\xa02025"
+    assert russian.days(date(2025, 3, 1), date(2025, 3, 1)) == "1\xa0марта"
     assert mrf_title("mrf2") == "МРФ «Северо-Запад»"
     assert mrf_title("mrf12") == "МРФ mrf12"
 
@@ -112,11 +121,32 @@ def test_date_axes_name_every_day_or_whole_weeks(days: int, step: int) -> None:
     assert days_between_labels(days) == step
 
 
-def test_slices_have_colours_of_their_own() -> None:
-    codes = ["application", "feasibility", "contract", "connected", "lost"]
-    colours = slice_colours(codes)
-    assert len(set(colours)) == len(codes)
-    assert colours[3:] == [theme.GREEN, theme.RED]
+@pytest.mark.parametrize(
+    ("texts", "names"),
+    [
+        (["Тульский филиал"], ["Тульский филиал"]),
+        (["Сводка", "сводка"], ["Сводка 2", "сводка 3"]),
+        (["a/b:c*d?", "'x'", "", "<r>&\ufffe"], ["a b c d", "x", "-", "r"]),
+        (["я" * 40, "я" * 41], ["я" * 31, "я" * 29 + " 2"]),
+    ],
+)
+def test_any_text_gives_a_sheet_name_that_excel_allows(texts: list[str], names: list[str]) -> None:
+    assert list(layout.sheet_names(texts, ["Сводка"]).values()) == names
+
+
+@pytest.mark.parametrize(
+    ("titles", "widths", "height"),
+    [(["Лиды"], [100], 24), (["Лиды", "Выручка месяцем раньше"], [100, 100], 56), (["а б в г"], [20], 72)],
+)
+def test_a_header_is_as_high_as_its_longest_title(titles: list[str], widths: list[int], height: int) -> None:
+    assert layout.header_height(titles, widths) == height
+
+
+def test_tables_below_cards_have_no_more_columns_than_the_grid() -> None:
+    assert sum(layout.GRID) == SHEET_WIDTH
+    for dashboard in DASHBOARDS.values():
+        if dashboard.drilldown:
+            assert max(len(table.columns) for table in dashboard.drilldown.tables) <= len(layout.GRID)
 
 
 @pytest.mark.parametrize("stream", STREAMS)
@@ -133,7 +163,6 @@ def test_charts_draw_columns_of_their_sheet(sheet: Sheet) -> None:
     names = [column.name for column in sheet.columns]
     for chart in sheet.charts:
         assert {chart.category, *(series.column for series in chart.series)} <= set(names)
-        assert not chart.series[0].is_line
     for column in sheet.columns:
         totals = {other.name for other in sheet.columns if other.has_total}
         assert set(column.total_ratio or ()) <= totals
@@ -141,7 +170,7 @@ def test_charts_draw_columns_of_their_sheet(sheet: Sheet) -> None:
 
 @pytest.mark.parametrize("stream", DASHBOARDS)
 def test_sheet_names_are_unique_and_short_enough_for_excel(stream: str) -> None:
-    (dashboard,) = (one for one in DASHBOARDS.values() if one.stream == stream)
+    dashboard = DASHBOARDS[stream]
     names = [sheet.name for sheet in dashboard.sheets]
     assert len({*names, "Сводка", "Данные"}) == len(names) + 2
     assert max(map(len, names)) <= 31

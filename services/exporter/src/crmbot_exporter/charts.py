@@ -1,8 +1,8 @@
-"""Native Excel charts on the ranges of a sheet's table."""
+"""Native Excel charts on the ranges of a table that stands on some sheet."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 import pandas as pd
@@ -12,7 +12,7 @@ from xlsxwriter.chart import Chart as ExcelChart
 from crmbot_exporter import theme
 from crmbot_exporter.cells import number
 from crmbot_exporter.labels import label
-from crmbot_exporter.layout import Chart, Column, Kind, Series, Sheet, chart_title, charted_rows, table_row
+from crmbot_exporter.layout import Chart, Kind, Placed, Series, chart_title, charted_rows
 
 Options = dict[str, Any]
 
@@ -23,51 +23,48 @@ _TYPES: Mapping[str, dict[str, str]] = {
     "column": {"type": "column"},
     "stacked": {"type": "column", "subtype": "stacked"},
     "bar": {"type": "bar"},
-    "doughnut": {"type": "doughnut"},
+    "line": {"type": "line"},
+    "funnel": {"type": "bar", "subtype": "stacked"},
+    "bullet": {"type": "column"},
 }
+_HORIZONTAL = ("bar", "funnel")
 _ROOM_FOR_LABELS = 1.2  # how much longer than its greatest bar a bar chart is
 
 
-def draw_chart(
-    workbook: Workbook, sheet: Sheet, chart: Chart, frame: pd.DataFrame, size: tuple[int, int]
-) -> ExcelChart:
-    """Return a chart of the sheet's table, ready to be inserted.
+def draw_chart(workbook: Workbook, chart: Chart, placed: Placed, size: tuple[int, int]) -> ExcelChart:
+    """Return a chart, ready to be inserted on whichever sheet.
 
     Args:
-        workbook: where the chart will stand, on whichever sheet.
-        sheet: the sheet of the table.
+        workbook: where the chart will stand.
         chart: what to draw.
-        frame: the rows of the table, at least one.
+        placed: the table that it is drawn from, with at least one charted row.
         size: width and height in pixels.
     """
     drawn = workbook.add_chart(dict(_TYPES[chart.kind]))
-    title = chart_title(chart, len(frame))
+    title = chart_title(chart, placed.rows)
     drawn.set_title({"name": title, "name_font": _TITLE_FONT, "overlay": False})
     drawn.set_legend(_legend(chart))
     drawn.set_chartarea({"border": {"color": theme.GRID}, "fill": {"color": "#FFFFFF"}})
     drawn.set_size({"width": size[0], "height": size[1]})
-    if chart.kind == "doughnut":
-        drawn.add_series(_ranges(sheet, chart, chart.series[0], frame) | _slices(chart, frame))
-        drawn.set_hole_size(58)
-        return drawn
-    main = [series for series in chart.series if not series.is_line]
+    shown = replace(placed, rows=charted_rows(chart, placed.rows))
+    if chart.kind == "funnel":
+        drawn.show_hidden_data()
+    is_over = chart.kind != "line"
+    main = [series for series in chart.series if series.style == "fill" or not is_over]
     for series in main:
-        drawn.add_series(_ranges(sheet, chart, series, frame) | _bars(sheet, chart, series, frame))
-    category, value = _category_axis(sheet, chart, frame), _value_axis(sheet, chart, main, frame)
-    drawn.set_x_axis(value if chart.kind == "bar" else category)
-    drawn.set_y_axis(category if chart.kind == "bar" else value)
-    _add_lines(workbook, drawn, sheet, chart, frame)
+        drawn.add_series(_ranges(shown, chart, series) | _look(shown, chart, series))
+    category, value = _category_axis(shown, chart), _value_axis(shown, chart, main)
+    drawn.set_x_axis(value if chart.kind in _HORIZONTAL else category)
+    drawn.set_y_axis(category if chart.kind in _HORIZONTAL else value)
+    if is_over:
+        _add_lines(workbook, drawn, shown, chart)
     return drawn
 
 
-def with_filled_charts(sheet: Sheet, frame: pd.DataFrame) -> Sheet:
-    """Return the sheet without those charts that would show empty axes."""
-
-    def is_filled(chart: Chart) -> bool:
-        rows = charted_rows(chart, len(frame))
-        return _greatest(chart.series, frame.iloc[rows.start : rows.stop]) > 0
-
-    return replace(sheet, charts=tuple(chart for chart in sheet.charts if is_filled(chart)))
+def is_filled(chart: Chart, placed: Placed) -> bool:
+    """Return whether a chart would show anything but empty axes."""
+    rows = charted_rows(chart, placed.rows)
+    return greatest(chart.series, placed.frame.iloc[rows.start : rows.stop]) > 0
 
 
 def days_between_labels(days: int) -> int:
@@ -75,117 +72,109 @@ def days_between_labels(days: int) -> int:
     return 1 if days <= 16 else 7 * max(1, round(days / 7 / 14))
 
 
-def _add_lines(
-    workbook: Workbook, drawn: ExcelChart, sheet: Sheet, chart: Chart, frame: pd.DataFrame
-) -> None:
-    """Draw lines over columns: on their axis if they count the same, otherwise on an axis of their own."""
-    lines = [series for series in chart.series if series.is_line]
+def greatest(series: Sequence[Series], frame: pd.DataFrame) -> float:
+    figures = [number(value) or 0.0 for one in series for value in frame[one.column]]
+    return max(figures, default=0.0)
+
+
+def _add_lines(workbook: Workbook, drawn: ExcelChart, shown: Placed, chart: Chart) -> None:
+    """Draw lines and marks over columns: on the same axis if they count the same, or on one of their own."""
+    lines = [series for series in chart.series if series.style != "fill"]
     if not lines:
         return
     over = workbook.add_chart({"type": "line"})
-    has_own_axis = _column(sheet, lines[0].column).kind is not _column(sheet, chart.series[0].column).kind
+    kinds = [shown.sheet.column(series.column).kind for series in (chart.series[0], lines[0])]
+    has_own_axis = kinds[0] is not kinds[1]
     for series in lines:
-        look = {"line": {"color": series.colour, "width": 2.25}, "y2_axis": has_own_axis}
-        over.add_series(_ranges(sheet, chart, series, frame) | look)
+        over.add_series(_ranges(shown, chart, series) | _line(series) | {"y2_axis": has_own_axis})
     if has_own_axis:
-        over.set_y2_axis(_value_axis(sheet, chart, lines, frame) | {"major_gridlines": {"visible": False}})
+        over.set_y2_axis(_value_axis(shown, chart, lines) | {"major_gridlines": {"visible": False}})
     drawn.combine(over)
 
 
-def _ranges(sheet: Sheet, chart: Chart, series: Series, frame: pd.DataFrame) -> Options:
-    rows = charted_rows(chart, len(frame))
-    first, last = (table_row(sheet) + 1 + row for row in (rows.start, rows.stop - 1))
-    category, values = sheet.column_index(chart.category), sheet.column_index(series.column)
-    shown = frame.iloc[rows.start : rows.stop]
+def _ranges(shown: Placed, chart: Chart, series: Series) -> Options:
     return {
-        "name": _column(sheet, series.column).title,
-        "categories": [sheet.name, first, category, last, category],
-        "values": [sheet.name, first, values, last, values],
+        "name": shown.sheet.column(series.column).title,
+        "categories": _range(shown, chart.category),
+        "values": _range(shown, series.column),
         # Viewers that draw a chart from its cache find it filled; Excel reads the ranges.
-        "categories_data": [_cached(chart.category, value) for value in shown[chart.category]],
-        "values_data": [number(value) for value in shown[series.column]],
+        "categories_data": [_cached(chart.category, value) for value in shown.charted[chart.category]],
+        "values_data": [number(value) for value in shown.charted[series.column]],
     }
 
 
-def _slices(chart: Chart, frame: pd.DataFrame) -> Options:
-    codes = [str(code) for code in frame[chart.category]]
-    return {
-        "points": [
-            {"fill": {"color": colour}, "border": {"color": "#FFFFFF"}} for colour in slice_colours(codes)
-        ],
-        "data_labels": {
-            "percentage": True,
-            "num_format": "0%",
-            "leader_lines": False,
-            "font": _FONT | {"color": "#FFFFFF", "bold": True},
-        },
-    }
+def _range(shown: Placed, column: str) -> list[str | int]:
+    return [shown.sheet.name, *shown.column_range(column)]
 
 
-def slice_colours(codes: Sequence[str]) -> list[str]:
-    """Return a colour for each code: that of its meaning, or the next of the sequence."""
-    spare = [colour for colour in theme.SEQUENCE if colour not in map(theme.CODE_COLOURS.get, codes)]
-    others = [code for code in codes if code not in theme.CODE_COLOURS]
-    return [theme.CODE_COLOURS.get(code) or spare[others.index(code) % len(spare)] for code in codes]
-
-
-def _bars(sheet: Sheet, chart: Chart, series: Series, frame: pd.DataFrame) -> Options:
-    rows = charted_rows(chart, len(frame))
-    look: Options = {"fill": {"color": series.colour}, "gap": 40 if len(rows) > 20 else 60}
+def _look(shown: Placed, chart: Chart, series: Series) -> Options:
+    """Return how columns, bars and the lines of a line chart look."""
+    if chart.kind == "line":
+        return _line(series)
+    look: Options = {"fill": {"color": series.colour}, "gap": 40 if len(shown.rows) > 20 else 60}
     if chart.kind == "stacked":
         return look | {"overlap": 100, "gap": 30}
-    if chart.kind == "bar" or (len(rows) <= 12 and len(chart.series) == 1):
-        kind = _column(sheet, series.column).kind
-        shown = frame.iloc[rows.start : rows.stop]
-        short = theme.axis_format(kind, _greatest([series], shown))
-        look["data_labels"] = {"value": True, "num_format": short, "font": _FONT}
+    if chart.kind == "bullet":
+        return look | {"overlap": 100}
+    if chart.kind == "funnel":
+        look |= {"overlap": 100, "gap": 12}
+        if series is chart.series[0]:
+            return look | {"fill": {"none": True}, "border": {"none": True}}
+    if chart.kind in _HORIZONTAL or (len(shown.rows) <= 12 and len(chart.series) == 1):
+        kind = shown.sheet.column(series.column).kind
+        short = theme.axis_format(kind, greatest([series], shown.charted))
+        is_inside = chart.kind == "funnel"
+        font = _FONT | ({"color": "#FFFFFF", "bold": True} if is_inside else {})
+        look["data_labels"] = {"value": True, "num_format": short, "font": font}
+        if is_inside:
+            look["data_labels"]["position"] = "center"
     return look
 
 
-def _category_axis(sheet: Sheet, chart: Chart, frame: pd.DataFrame) -> Options:
+def _line(series: Series) -> Options:
+    if series.style == "mark":
+        mark = {"type": "long_dash", "size": 20, "fill": {"color": series.colour}, "border": {"none": True}}
+        return {"line": {"none": True}, "marker": mark}
+    line = {"color": series.colour, "width": 2.25}
+    return {"line": line | ({"dash_type": "dash", "width": 1.75} if series.style == "dashes" else {})}
+
+
+def _category_axis(shown: Placed, chart: Chart) -> Options:
     axis: Options = {"num_font": _FONT, "line": {"color": theme.GREY}, "major_tick_mark": "none"}
-    if _column(sheet, chart.category).kind is Kind.DATE:
-        axis |= {
-            "date_axis": True,
-            "num_format": "dd.mm",
-            "major_unit": days_between_labels(len(charted_rows(chart, len(frame)))),
-            "major_unit_type": "days",
-        }
-    if chart.kind == "bar":
+    if shown.sheet.column(chart.category).kind is Kind.DATE:
+        days = shown.charted[chart.category].tolist()
+        axis["num_format"] = "dd.mm"
+        if days[-1] - days[0] == timedelta(days=len(days) - 1):
+            step = days_between_labels(len(days))
+            axis |= {"date_axis": True, "major_unit": step, "major_unit_type": "days"}
+        else:
+            axis["text_axis"] = True  # weeks: on an axis of days their columns would be a day wide
+    if chart.kind in _HORIZONTAL:
         axis |= {"reverse": True}  # the first row of the table is the topmost bar
     return axis
 
 
-def _value_axis(sheet: Sheet, chart: Chart, series: list[Series], frame: pd.DataFrame) -> Options:
-    is_hidden = chart.kind == "bar"
-    greatest = _greatest(series, frame)
+def _value_axis(shown: Placed, chart: Chart, series: list[Series]) -> Options:
+    is_hidden = chart.kind in _HORIZONTAL
+    top = greatest(series, shown.charted)
     axis: Options = {
         "num_font": _FONT,
-        "num_format": theme.axis_format(_column(sheet, series[0].column).kind, greatest),
+        "num_format": theme.axis_format(shown.sheet.column(series[0].column).kind, top),
         "line": {"none": True},
         "major_tick_mark": "none",
         "major_gridlines": {"visible": not is_hidden, "line": {"color": theme.GRID, "width": 0.75}},
         "min": 0,
         "visible": not is_hidden,
     }
-    if is_hidden and greatest:
-        axis["max"] = greatest * _ROOM_FOR_LABELS
+    if chart.kind == "bar" and top:
+        axis["max"] = top * _ROOM_FOR_LABELS
     return axis
 
 
 def _legend(chart: Chart) -> Options:
-    if chart.kind == "doughnut":
-        return {"position": "right", "font": _FONT | {"size": 10}}
-    return {"none": True} if len(chart.series) == 1 else {"position": "bottom", "font": _FONT}
-
-
-def _column(sheet: Sheet, name: str) -> Column:
-    return sheet.columns[sheet.column_index(name)]
-
-
-def _greatest(series: Sequence[Series], frame: pd.DataFrame) -> float:
-    figures = [number(value) or 0.0 for one in series for value in frame[one.column]]
-    return max(figures, default=0.0)
+    if len(chart.series) == 1 or chart.kind == "funnel":
+        return {"none": True}
+    return {"position": "bottom", "font": _FONT}
 
 
 def _cached(column: str, value: object) -> str | int:

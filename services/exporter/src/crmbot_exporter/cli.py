@@ -1,27 +1,44 @@
-"""The command line: `crmbot-exporter export`, `marts` and `watch`."""
+"""The command line of the exporter."""
 
 import os
 import signal
 import sys
 from collections.abc import Callable
-from functools import partial
+from pathlib import Path
 from types import FrameType
+from typing import Any, TypeVar
 
 import click
 
 from crmbot_core.contracts import STREAMS
 from crmbot_core.lifecycle import exit_codes, stop_on_signals
-from crmbot_core.settings import load
+from crmbot_core.settings import LogSettings, load
 from crmbot_core.telemetry import Logger, configure_logging
-from crmbot_exporter.layout import Dashboard
-from crmbot_exporter.settings import ExporterSettings, WatchSettings
+from crmbot_exporter.settings import ExporterSettings, PlanSettings, RussiaSettings, WatchSettings
 
 _SERVICE = "crmbot-exporter"
 _EPILOG = (
     "Settings are environment variables: docs/settings.md. Exit codes: 0 done, 1 failed, worth another try, "
     "2 wrong settings, 3 the warehouse refuses the data."
 )
-_mrf = click.option("--mrf", help="Macro-regional branch, such as mrf1; or MRF.")
+Settings = TypeVar("Settings", bound=LogSettings)
+
+
+def _set_variable(context: click.Context, parameter: click.Parameter, value: object) -> None:
+    if value is not None:
+        os.environ[str(parameter.name).upper()] = str(value)
+
+
+def _setting(option: str, variable: str, text: str, **others: Any) -> Callable[[Any], Any]:  # noqa: ANN401
+    """Declare an option that takes the place of its variable."""
+    name = variable.lower()
+    return click.option(option, name, callback=_set_variable, expose_value=False, help=text, **others)
+
+
+_mrf = _setting("--mrf", "MRF", "Macro-regional branch, such as mrf1; or MRF.")
+_output_dir = _setting("--output-dir", "OUTPUT_DIR", "Folder of the workbooks; or OUTPUT_DIR.")
+_day = _setting("--day", "REPORT_DAY", "Last day of the report, as YYYY-MM-DD; or REPORT_DAY.")
+_run_id = _setting("--run-id", "RUN_ID", "Run of the DAG; or RUN_ID.")
 _stream = click.option("--stream", type=click.Choice(list(STREAMS)), help="Only this one; both if left out.")
 
 
@@ -33,67 +50,138 @@ def main() -> None:
 
 @main.command(epilog=_EPILOG)
 @_mrf
-@click.option("--output-dir", help="Folder of the workbooks; or OUTPUT_DIR.")
+@_output_dir
 @_stream
-def export(mrf: str | None, output_dir: str | None, stream: str | None) -> None:
+@_day
+@_setting("--data", "DATA_ROWS", "Rows of the data sheets: all or month; or DATA_ROWS.")
+@_run_id
+def export(stream: str | None) -> None:
     """Rebuild the marts and save actions_<mrf>.xlsx and nature_<mrf>.xlsx."""
 
-    def export_one(settings: ExporterSettings, dashboard: Dashboard, log: Logger) -> None:
-        from crmbot_exporter.export import export_stream
+    def action(settings: ExporterSettings, log: Logger) -> None:
+        from crmbot_exporter.dashboards import DASHBOARDS
+        from crmbot_exporter.export import export as export_dashboards
 
-        click.echo(export_stream(settings, dashboard, log))
+        chosen = [DASHBOARDS[name] for name in ([stream] if stream else STREAMS)]
+        for path in export_dashboards(settings, chosen, log):
+            click.echo(path)
 
-    _run(export_one, stream, MRF=mrf, OUTPUT_DIR=output_dir)
+    _run(ExporterSettings, action)
 
 
 @main.command(epilog=_EPILOG)
 @_mrf
-@_stream
-def marts(mrf: str | None, stream: str | None) -> None:
+@_day
+@_run_id
+def marts() -> None:
     """Rebuild the marts alone."""
 
-    def rebuild_one(settings: ExporterSettings, dashboard: Dashboard, log: Logger) -> None:
+    def action(settings: ExporterSettings, log: Logger) -> None:
         from crmbot_exporter.export import rebuild_marts
 
-        rebuild_marts(settings, dashboard, log)
+        rebuild_marts(settings, log)
 
-    _run(rebuild_one, stream, MRF=mrf)
+    _run(ExporterSettings, action)
+
+
+@main.command(epilog=_EPILOG)
+@_mrf
+@_output_dir
+@_run_id
+def publish() -> None:
+    """Put the workbooks that a run has exported in their places."""
+
+    def action(settings: ExporterSettings, log: Logger) -> None:
+        from crmbot_exporter.publish import publish_run
+
+        for path in publish_run(settings, log):
+            click.echo(path)
+
+    _run(ExporterSettings, action)
+
+
+@main.command(epilog=_EPILOG)
+@_mrf
+@_output_dir
+@_stream
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(["xlsx", "parquet", "csv"]),
+    default="csv",
+    show_default=True,
+    help="parquet needs pyarrow: crmbot-exporter[parquet].",
+)
+def data(stream: str | None, kind: str) -> None:
+    """Save every row as actions_<mrf>_data.<format> and nature_<mrf>_data.<format>."""
+
+    def action(settings: ExporterSettings, log: Logger) -> None:
+        from crmbot_exporter.export import export_data
+
+        for path in export_data(settings, [stream] if stream else list(STREAMS), kind, log):
+            click.echo(path)
+
+    _run(ExporterSettings, action)
+
+
+@main.command(epilog=_EPILOG)
+@_mrf
+@click.option(
+    "--file", type=click.Path(path_type=Path), required=True, help="CSV: docs/dashboards.md has its columns."
+)
+def plan(file: Path) -> None:
+    """Load a sales plan: of each of its months it replaces what was loaded before."""
+
+    def action(settings: PlanSettings, log: Logger) -> None:
+        from crmbot_exporter.export import snapshot
+        from crmbot_exporter.plan import load_plan, read_plan
+
+        lines = read_plan(file)
+        with snapshot(settings) as connection:
+            load_plan(connection, settings.mrf, lines)
+        log.info("plan loaded", mrf=settings.mrf, lines=len(lines))
+
+    _run(PlanSettings, action)
+
+
+@main.command("export-russia", epilog=_EPILOG)
+@click.option(
+    "--mrfs", default="mrf1,mrf2,mrf3,mrf4,mrf5,mrf6,mrf7", show_default=True, help="MRFs to compare."
+)
+@_output_dir
+def export_russia_command(mrfs: str) -> None:
+    """Save russia.xlsx: all MRFs side by side, from the marts that their exports have published."""
+
+    def action(settings: RussiaSettings, log: Logger) -> None:
+        from crmbot_exporter.russia import export_russia
+
+        click.echo(export_russia(settings, mrfs.split(","), log))
+
+    _run(RussiaSettings, action)
 
 
 @main.command("watch", epilog=_EPILOG)
 @_mrf
-@click.option("--output-dir", help="Folder of the workbooks; or OUTPUT_DIR.")
-def watch_command(mrf: str | None, output_dir: str | None) -> None:
+@_output_dir
+def watch_command() -> None:
     """Serve the workbooks' age and size as metrics until told to stop."""
     from crmbot_exporter.watch import watch
 
     with exit_codes(_SERVICE):
-        _set(MRF=mrf, OUTPUT_DIR=output_dir)
         settings = load(WatchSettings)
         watch(settings, stop_on_signals(), configure_logging(settings, _SERVICE))
 
 
-def _set(**given: str | None) -> None:
-    """Let options take the place of their variables."""
-    os.environ.update({name: value for name, value in given.items() if value is not None})
-
-
-def _run(
-    action: Callable[[ExporterSettings, Dashboard, Logger], None], stream: str | None, **given: str | None
-) -> None:
-    """Run an action for each stream; `given` are options that take the place of their variables."""
+def _run(kind: type[Settings], action: Callable[[Settings, Logger], None]) -> None:
+    """Run what a command does, again after a transient failure."""
     with exit_codes(_SERVICE):
-        _set(**given)
-        settings = load(ExporterSettings)
+        settings = load(kind)
         log = configure_logging(settings, _SERVICE)
         signal.signal(signal.SIGTERM, _end)
         # Not before: pandas and what else draws workbooks takes seconds to import.
-        from crmbot_exporter.dashboards import DASHBOARDS
         from crmbot_exporter.export import retried
 
-        for dashboard in DASHBOARDS.values():
-            if stream in (None, dashboard.stream):
-                retried(partial(action, settings, dashboard, log), log)
+        retried(lambda: action(settings, log), log)
 
 
 def _end(signum: int, frame: FrameType | None) -> None:

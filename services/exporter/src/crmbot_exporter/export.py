@@ -1,69 +1,98 @@
-"""Exports one stream of one MRF: marts and workbook from one snapshot of the warehouse."""
+"""Exports one MRF: marts and workbooks of one moment, or workbooks from marts that are published."""
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from datetime import date
+from functools import partial
 from pathlib import Path
+from typing import BinaryIO
+from zoneinfo import ZoneInfo
 
-from psycopg import IsolationLevel
+import pandas as pd
+from psycopg import IsolationLevel, errors
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
 from crmbot_core.contracts import stream_named
 from crmbot_core.errors import TransientError
+from crmbot_core.settings import WarehouseSettings
 from crmbot_core.telemetry import Logger
 from crmbot_core.warehouse import Connection, connect, translated_errors
 from crmbot_exporter import marts
+from crmbot_exporter.data_files import FORMATS
 from crmbot_exporter.files import replaced
+from crmbot_exporter.frames import records
 from crmbot_exporter.layout import EXCEL_ROWS, Dashboard
-from crmbot_exporter.rows import read_rows
+from crmbot_exporter.marts import Marts, Wanted
+from crmbot_exporter.report import Days, Offset, Report
+from crmbot_exporter.rows import count_rows, read_rows, rows_of, write_rows
 from crmbot_exporter.settings import ExporterSettings
-from crmbot_exporter.workbook import Subject, write_workbook
+from crmbot_exporter.summary import data_note, freshness
+from crmbot_exporter.workbook import write_workbook
 
 _ATTEMPTS = 5
 
 
-def export_stream(
-    settings: ExporterSettings, dashboard: Dashboard, log: Logger, row_limit: int = EXCEL_ROWS
-) -> Path:
-    """Rebuild the stream's marts and save its workbook; both show the same snapshot of the warehouse.
+def export(
+    settings: ExporterSettings, dashboards: Sequence[Dashboard], log: Logger, row_limit: int = EXCEL_ROWS
+) -> list[Path]:
+    """Save workbooks, all of one moment, and return where.
 
-    The marts are published when the workbook has been written, and it takes its place right after: a failure
-    before that leaves the old marts and the old workbook. `row_limit` is how many rows, header included, fit
-    on one data sheet.
+    By hand, the marts are made for them and published when the workbooks have been written, which take their
+    places right after: a failure before that leaves the old marts and the old workbooks. In a run of the DAG
+    the marts that the run has published are taken; if those in place are another's, they are made for the
+    workbooks alone. `row_limit` is how many rows, header included, fit on one data sheet.
 
     Raises:
         ConfigurationError: if a setting, a table or a right is missing.
         TransientError: if the warehouse fails again and again.
-        CrmBotError: if the workbook cannot be written.
+        CrmBotError: if a workbook cannot be written.
     """
     started = time.monotonic()
-    path = settings.workbook(dashboard.stream)
-    with replaced(path) as file, snapshot(settings) as connection:
-        made = _build_marts(connection, settings, dashboard, log)
-        wanted = {dashboard.summary: "", **{sheet.mart: sheet.order for sheet in dashboard.sheets}}
-        frames = {name: marts.fetch(connection, made.table(name), order) for name, order in wanted.items()}
-        rows = read_rows(
-            connection, stream_named(dashboard.stream), settings.mrf, dashboard.data, settings.timezone
-        )
-        subject = Subject(settings.mrf, settings.zone)
-        written = write_workbook(file, dashboard, subject, frames, rows, row_limit)
-        marts.publish(connection, made)
-    log.info(
-        "workbook written",
-        stream=dashboard.stream,
-        mrf=settings.mrf,
-        path=str(path),
-        rows=written,
-        bytes=path.stat().st_size,
-        seconds=round(time.monotonic() - started, 2),
-    )
-    return path
+    paths = [settings.staged(dashboard.name) for dashboard in dashboards]
+    if settings.run_id and settings.output_dir.is_dir():
+        settings.run_folder.mkdir(exist_ok=True)
+    contents = _published_contents(settings, dashboards) if settings.run_id else None
+    with ExitStack() as files, snapshot(settings) as connection:
+        made = None
+        if contents is None:
+            made = _build(connection, settings, log)
+            contents = _contents(connection, settings, made, dashboards)
+        report, frames = contents
+        for dashboard, path in zip(dashboards, paths, strict=True):
+            file = files.enter_context(replaced(path))
+            rows = _write(connection, settings, dashboard, report, frames, file, row_limit)
+            log.info("workbook written", stream=dashboard.name, mrf=settings.mrf, path=str(path), rows=rows)
+        if made and not settings.run_id:
+            _publish(connection, made, report, log)
+    log.info("exported", mrf=settings.mrf, seconds=round(time.monotonic() - started, 2))
+    return paths
 
 
-def rebuild_marts(settings: ExporterSettings, dashboard: Dashboard, log: Logger) -> None:
-    """Rebuild the stream's marts alone."""
+def rebuild_marts(settings: ExporterSettings, log: Logger) -> None:
+    """Make the marts anew and publish them."""
     with snapshot(settings) as connection:
-        marts.publish(connection, _build_marts(connection, settings, dashboard, log))
+        made = _build(connection, settings, log)
+        _publish(connection, made, read_report(connection, settings.mrf, settings.zone, made), log)
+
+
+def export_data(settings: ExporterSettings, streams: Sequence[str], kind: str, log: Logger) -> list[Path]:
+    """Save every row of the streams as files of one format, all of one moment; return where."""
+    report = Report(settings.mrf, settings.zone, None)
+    paths = [settings.output_dir / f"{name}_{settings.mrf}_data.{kind}" for name in streams]
+    with ExitStack() as files, snapshot(settings) as connection:
+        for name, path in zip(streams, paths, strict=True):
+            FORMATS[kind](connection, stream_named(name), report, files.enter_context(replaced(path)))
+            log.info("data written", stream=name, mrf=settings.mrf, path=str(path))
+    return paths
+
+
+def read_report(connection: Connection, mrf: str, zone: ZoneInfo, built: Marts) -> Report:
+    """Return what these marts are about."""
+    (days,) = records(marts.fetch(connection, built.table("report")))
+    offsets = marts.fetch(connection, built.table("offsets")).itertuples(index=False, name=None)
+    known = Days(**{name: days[name] for name in Days.__dataclass_fields__}) if days["day"] else None
+    return Report(mrf, zone, known, tuple(Offset(*offset) for offset in offsets))
 
 
 def retried(action: Callable[[], None], log: Logger) -> None:
@@ -85,7 +114,7 @@ def retried(action: Callable[[], None], log: Logger) -> None:
 
 
 @contextmanager
-def snapshot(settings: ExporterSettings) -> Iterator[Connection]:
+def snapshot(settings: WarehouseSettings) -> Iterator[Connection]:
     """Yield a connection within a REPEATABLE READ transaction: whatever it reads is of one moment."""
     with translated_errors(), closing(connect(settings)) as connection:
         connection.isolation_level = IsolationLevel.REPEATABLE_READ
@@ -93,16 +122,83 @@ def snapshot(settings: ExporterSettings) -> Iterator[Connection]:
             yield connection
 
 
-def _build_marts(
-    connection: Connection, settings: ExporterSettings, dashboard: Dashboard, log: Logger
-) -> marts.Build:
+Contents = tuple[Report, dict[str, pd.DataFrame]]
+
+
+def _build(connection: Connection, settings: ExporterSettings, log: Logger) -> Marts:
     started = time.monotonic()
-    made = marts.build(connection, settings.sql_dir, dashboard.stream, settings.mrf, settings.timezone)
-    log.info(
-        "marts built",
-        stream=dashboard.stream,
-        mrf=settings.mrf,
-        marts=len(made.names),
-        seconds=round(time.monotonic() - started, 2),
-    )
+    wanted = Wanted(settings.mrf, settings.timezone, settings.report_day, settings.run_id)
+    made = marts.build(connection, settings.sql_dir, wanted)
+    seconds = round(time.monotonic() - started, 2)
+    log.info("marts built", mrf=settings.mrf, marts=len(made.names), seconds=seconds)
     return made
+
+
+def _publish(connection: Connection, made: Marts, report: Report, log: Logger) -> None:
+    """Publish the marts, unless those in place are of a later day: the past replaces nothing newer."""
+    newest = _published_day(connection, made.mrf)
+    if report.days and newest and report.days.day < newest:
+        log.info("marts of a later day stay in place", mrf=made.mrf, day=newest.isoformat())
+        return
+    marts.publish(connection, made)
+
+
+def _published_day(connection: Connection, mrf: str) -> date | None:
+    try:
+        with connection.transaction():
+            rows = records(marts.fetch(connection, marts.published(mrf).table("report")))
+    except errors.UndefinedTable:
+        return None
+    if not rows:
+        # The table is there, its row came after our snapshot.
+        raise TransientError("another export has just published its marts")
+    day: date | None = rows[0]["day"]
+    return day
+
+
+def _published_contents(settings: ExporterSettings, dashboards: Sequence[Dashboard]) -> Contents | None:
+    """Return what the published marts hold, if it was this run that published them."""
+    built = marts.published(settings.mrf)
+    with snapshot(settings) as connection:
+        try:
+            with connection.transaction():
+                marts.hold(connection, settings.mrf)
+                (run,) = marts.fetch(connection, built.table("report"))["run"]
+        except errors.UndefinedTable:
+            return None
+        return _contents(connection, settings, built, dashboards) if run == settings.run_id else None
+
+
+def _contents(
+    connection: Connection, settings: ExporterSettings, built: Marts, dashboards: Sequence[Dashboard]
+) -> Contents:
+    orders = {mart: order for dashboard in dashboards for mart, order in dashboard.orders.items()}
+    frames = {mart: marts.fetch(connection, built.table(mart), order) for mart, order in orders.items()}
+    return read_report(connection, settings.mrf, settings.zone, built), frames
+
+
+def _write(
+    connection: Connection,
+    settings: ExporterSettings,
+    dashboard: Dashboard,
+    report: Report,
+    frames: dict[str, pd.DataFrame],
+    file: BinaryIO,
+    row_limit: int,
+) -> int:
+    """Write one workbook and return how many rows its data sheets have."""
+    of_month = settings.data_rows == "month"
+    rows = rows_of(stream_named(dashboard.name), report, of_month=of_month)
+    count = count_rows(connection, rows)
+    period = f"за {report.days.period}" if report.days and of_month else "хранилища по последний день отчёта"
+    read = partial(read_rows, connection, rows, dashboard.data, settings.timezone)
+    write_workbook(
+        file,
+        dashboard,
+        report,
+        frames,
+        freshness(report),
+        data_note(count, period, row_limit),
+        lambda workbook, formats: write_rows(workbook, formats, dashboard.data, read(), row_limit),
+    )
+    return count

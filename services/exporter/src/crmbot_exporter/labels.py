@@ -72,5 +72,7 @@ def label(column: str, value: object) -> str:
 
 
 def mrf_title(mrf: str) -> str:
-    """Return the MRF's name for titles; an MRF without one goes by its code."""
+    """Return the MRF's name for titles, or its code if it has none; without an MRF, the country."""
+    if not mrf:
+        return "Вся Россия"
     return f"МРФ «{MRF_NAMES[mrf]}»" if mrf in MRF_NAMES else f"МРФ {mrf}"

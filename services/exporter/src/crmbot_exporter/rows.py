@@ -1,4 +1,4 @@
-"""The data sheets: every row of the stream, from a server-side cursor, in bounded memory."""
+"""The stream's rows, from a server-side cursor, in bounded memory, on data sheets or elsewhere."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
@@ -13,6 +13,7 @@ from crmbot_core.warehouse import Connection
 from crmbot_exporter.cells import is_plain, write_text
 from crmbot_exporter.labels import LABELS
 from crmbot_exporter.layout import EXCEL_ROWS, Column, Kind, data_sheet_names
+from crmbot_exporter.report import Report
 from crmbot_exporter.sheets import set_page
 from crmbot_exporter.theme import Theme
 
@@ -32,18 +33,47 @@ _EXPRESSIONS = {
 }
 
 
+def rows_of(stream: Stream, report: Report, *, of_month: bool = False) -> sql.Composed:
+    """Return FROM and WHERE of the rows that a report's marts are made of, or of those in its month.
+
+    A partition's batches are loaded one after another, so what came later than the ledger's row that the
+    marts saw is what they did not see. (Not by offset: those of a topic that was made again start anew.)
+    """
+    condition: sql.Composable = sql.SQL("true")
+    if report.days:
+        condition = sql.SQL("{} AND occurred_at < {}").format(condition, report.days.until_at)
+        if of_month:
+            condition = sql.SQL("{} AND occurred_at >= {}::timestamp AT TIME ZONE {}").format(
+                condition, report.days.month_start, report.zone.key
+            )
+    for offset in report.offsets:
+        if offset.topic == stream.topic(report.mrf):
+            condition = sql.SQL("{} AND NOT (kafka_partition = {} AND loaded_at > {})").format(
+                condition, offset.partition, offset.loaded_at
+            )
+    return sql.SQL(" FROM {} WHERE {}").format(sql.Identifier(stream.table(report.mrf)), condition)
+
+
+def count_rows(connection: Connection, rows: sql.Composed) -> int:
+    """Return how many rows `rows_of` means."""
+    (count,) = connection.execute(sql.SQL("SELECT count(*)") + rows).fetchone() or (0,)
+    return int(count)
+
+
 def read_rows(
-    connection: Connection, stream: Stream, mrf: str, columns: Sequence[Column], timezone: str
+    connection: Connection, rows: sql.Composed, columns: Sequence[Column], timezone: str
 ) -> Iterator[Row]:
-    """Yield every row of the stream in the order of time, as the declared columns, fit for `write_rows`."""
+    """Yield the rows in the order of time, as the declared columns, fit for `write_rows`."""
     selected = sql.SQL(", ").join(
         sql.SQL(_EXPRESSIONS[column.kind]).format(
             column=sql.Identifier(column.name), **_zone(column.kind, timezone)
         )
         for column in columns
     )
-    query = sql.SQL("SELECT {} FROM {} ORDER BY occurred_at, source_id, transaction_id").format(
-        selected, sql.Identifier(stream.table(mrf))
+    query = (
+        sql.SQL("SELECT {}").format(selected)
+        + rows
+        + sql.SQL(" ORDER BY occurred_at, source_id, transaction_id")
     )
     with connection.cursor(name="crmbot_exporter_rows") as cursor:
         cursor.itersize = _FETCHED_ROWS

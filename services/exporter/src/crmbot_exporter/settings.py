@@ -1,7 +1,9 @@
 """Settings of the exporter, read from environment variables."""
 
+import re
+from datetime import date
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, Field
@@ -18,27 +20,34 @@ def _known_zone(name: str) -> str:
     return name
 
 
-class WorkbookSettings(BaseSettings):
-    """Which workbooks a command is about."""
+class OutputSettings(BaseSettings):
+    """Where workbooks go."""
 
     model_config = SettingsConfigDict(extra="ignore", frozen=True, env_ignore_empty=True)
 
-    mrf: MrfName = Field(description="macro-regional branch to export, such as mrf1")
     output_dir: Path = Field(
         default=Path("/opt/airflow/dags"), description="folder that the workbooks are saved in"
     )
 
-    def workbook(self, stream: str) -> Path:
-        """Return where the workbook of a stream is saved."""
-        return self.output_dir / f"{stream}_{self.mrf}.xlsx"
+
+class WorkbookSettings(OutputSettings):
+    """Which workbooks a command is about."""
+
+    mrf: MrfName = Field(description="macro-regional branch to export, such as mrf1")
+
+    def workbook(self, name: str) -> Path:
+        """Return where a workbook is saved, by its stream."""
+        return self.output_dir / f"{name}_{self.mrf}.xlsx"
 
 
 class WatchSettings(ServiceSettings, WorkbookSettings):
     """What `crmbot-exporter watch` reads."""
 
 
-class ExporterSettings(LogSettings, WarehouseSettings, WorkbookSettings):
-    """What `crmbot-exporter export` and `marts` read."""
+class ZoneSettings(BaseSettings):
+    """When a day begins."""
+
+    model_config = SettingsConfigDict(extra="ignore", frozen=True, env_ignore_empty=True)
 
     timezone: Annotated[str, AfterValidator(_known_zone)] = Field(
         default="Europe/Moscow", description="time zone of the MRF, in which days begin and times are shown"
@@ -47,3 +56,36 @@ class ExporterSettings(LogSettings, WarehouseSettings, WorkbookSettings):
     @property
     def zone(self) -> ZoneInfo:
         return ZoneInfo(self.timezone)
+
+
+class ExporterSettings(LogSettings, WarehouseSettings, WorkbookSettings, ZoneSettings):
+    """What `crmbot-exporter export` and `marts` read."""
+
+    report_day: date | None = Field(
+        default=None, description="last day of the report, such as 2026-03-31; the newest row's unless given"
+    )
+    run_id: str = Field(
+        default="", description="run of the DAG: its workbooks are kept apart until they are published"
+    )
+    data_rows: Literal["all", "month"] = Field(
+        default="all", description="rows of the data sheets: all up to the last day, or those of its month"
+    )
+
+    def staged(self, name: str) -> Path:
+        """Return where a run saves a workbook: in the run's own folder, by hand in its place."""
+        return self.run_folder / self.workbook(name).name if self.run_id else self.workbook(name)
+
+    @property
+    def run_folder(self) -> Path:
+        """The folder of a run's workbooks until they are published."""
+        return self.output_dir / f".{self.mrf}-{re.sub(r'[^0-9A-Za-z]+', '-', self.run_id)}"
+
+
+class PlanSettings(LogSettings, WarehouseSettings):
+    """What `crmbot-exporter plan` reads."""
+
+    mrf: MrfName = Field(description="macro-regional branch, such as mrf1")
+
+
+class RussiaSettings(LogSettings, WarehouseSettings, OutputSettings, ZoneSettings):
+    """What `crmbot-exporter export-russia` reads."""

@@ -1,43 +1,39 @@
-"""Draws the first sheet: what the workbook is about, its key figures and what is on the other sheets."""
+"""Draws the first sheet: key figures, what moved, charts, contents, how fresh the data is."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-import pandas as pd
 from xlsxwriter import Workbook
 from xlsxwriter.worksheet import Worksheet
 
-from crmbot_exporter.cells import number
-from crmbot_exporter.charts import draw_chart
+from crmbot_exporter import russian
+from crmbot_exporter.cards import draw_cards
+from crmbot_exporter.cells import write_text
+from crmbot_exporter.frames import Frames, periods
 from crmbot_exporter.layout import (
-    GAP,
-    ROW_HEIGHT,
-    SHEET_WIDTH,
+    FIRST_ROW,
+    GRID,
     Dashboard,
-    KeyFigure,
-    chart_boxes,
+    Placed,
+    chart_rows,
     data_sheet_count,
     data_sheet_names,
 )
-from crmbot_exporter.sheets import start_sheet
+from crmbot_exporter.report import Report, stamp
+from crmbot_exporter.sheets import SUMMARY, insert_charts, link_to, start_sheet
 from crmbot_exporter.theme import Theme
 
-NAME = "Сводка"
-_CARDS = 4  # in a row
-_CARD_WIDTH = (SHEET_WIDTH - GAP * (_CARDS - 1)) // _CARDS
-_WIDTHS = [_CARD_WIDTH, *[GAP, _CARD_WIDTH] * (_CARDS - 1)]
 _CHART_HEIGHT = 280
-_FIRST_ROW = 3
 
 
 def draw_summary(
     workbook: Workbook,
     formats: Theme,
     dashboard: Dashboard,
-    frames: Mapping[str, pd.DataFrame],
-    figures: Mapping[str, Any],
-    subtitle: str,
-    row_limit: int,
+    report: Report,
+    frames: Frames,
+    placed: Mapping[str, Placed],
+    notes: Sequence[str],
+    data_note: str,
 ) -> None:
     """Add the summary.
 
@@ -45,37 +41,46 @@ def draw_summary(
         workbook: where to.
         formats: how it looks.
         dashboard: what to draw.
+        report: what the workbook is about.
         frames: the marts by name.
-        figures: the row of the summary mart.
-        subtitle: the line below the title.
-        row_limit: rows of one data sheet.
+        placed: the tables of the other sheets by mart.
+        notes: lines at the end: how fresh the data is.
+        data_note: what the data sheet holds; empty if there is none.
     """
-    worksheet = start_sheet(workbook, formats, NAME, dashboard.title, subtitle, _WIDTHS)
-    row = _draw_cards(worksheet, formats, dashboard.key_figures, figures)
-    featured = [sheet for sheet in dashboard.sheets if sheet.mart in dashboard.featured and sheet.charts]
-    for sheet, (left, width) in zip(featured, chart_boxes(len(featured)), strict=True):
-        chart = draw_chart(workbook, sheet, sheet.charts[0], frames[sheet.mart], (width, _CHART_HEIGHT))
-        worksheet.insert_chart(row, 0, chart, {"x_offset": left, "object_position": 1})
-    row += _CHART_HEIGHT // ROW_HEIGHT + 1
+    worksheet = start_sheet(workbook, formats, SUMMARY, dashboard.title, report.subtitle, GRID)
+    now, before = periods(frames[dashboard.summary])
+    before_title = report.days.previous_period if report.days else ""
+    days = placed.get(dashboard.days)
+    row = draw_cards(worksheet, formats, FIRST_ROW, dashboard.figures, now, before, before_title, days)
+    row = _draw_insights(worksheet, formats, row, dashboard.insights(report, frames))
+    charts = [(chart, placed[mart]) for mart in dashboard.featured for chart in placed[mart].sheet.charts[:1]]
+    insert_charts(workbook, worksheet, row, charts, _CHART_HEIGHT)
+    row += chart_rows(_CHART_HEIGHT) if charts else 0
     links = [(sheet.name, sheet.title) for sheet in dashboard.sheets]
-    links.append((next(data_sheet_names()), data_note(int(figures["rows_total"]), row_limit)))
-    last = _draw_contents(worksheet, formats, row, links)
-    worksheet.print_area(0, 0, last, len(_WIDTHS) - 1)
+    if data_note:
+        links.append((next(data_sheet_names()), data_note))
+    row = _draw_contents(worksheet, formats, row, links)
+    for line in notes:
+        worksheet.write_string(row, 0, line, formats.note)
+        row += 1
+    worksheet.set_portrait()
+    worksheet.fit_to_pages(1, 1)
+    worksheet.print_area(0, 0, row, len(GRID) - 1)
 
 
-def draw_empty_summary(workbook: Workbook, formats: Theme, dashboard: Dashboard, subtitle: str) -> None:
+def draw_empty_summary(workbook: Workbook, formats: Theme, dashboard: Dashboard, report: Report) -> None:
     """Add a summary that says that there is no data."""
-    worksheet = start_sheet(workbook, formats, NAME, dashboard.title, subtitle, _WIDTHS)
-    worksheet.set_row_pixels(_FIRST_ROW, 30)
-    worksheet.write_string(_FIRST_ROW, 0, "Нет данных", formats.heading)
+    worksheet = start_sheet(workbook, formats, SUMMARY, dashboard.title, report.subtitle, GRID)
+    worksheet.set_row_pixels(FIRST_ROW, 30)
+    worksheet.write_string(FIRST_ROW, 0, "Нет данных", formats.section)
     text = "В хранилище пока нет ни одной строки этого МРФ. Книга заполнится после первой загрузки."
-    worksheet.write_string(_FIRST_ROW + 1, 0, text, formats.note)
-    worksheet.print_area(0, 0, _FIRST_ROW + 1, len(_WIDTHS) - 1)
+    worksheet.write_string(FIRST_ROW + 1, 0, text, formats.note)
+    worksheet.print_area(0, 0, FIRST_ROW + 1, len(GRID) - 1)
 
 
-def data_note(rows: int, limit: int) -> str:
+def data_note(rows: int, period: str, limit: int) -> str:
     """Return what the data sheets hold, and on how many sheets if one is not enough."""
-    text = f"Все строки за период: {rows:,}".replace(",", "\N{NO-BREAK SPACE}")
+    text = f"Все строки {period}: {russian.integer(rows)}"
     sheets = data_sheet_count(rows, limit)
     if sheets == 1:
         return text
@@ -83,34 +88,33 @@ def data_note(rows: int, limit: int) -> str:
     return f"{text}; одного листа Excel мало, продолжение до листа «{last}»"
 
 
-def _draw_cards(
-    worksheet: Worksheet, formats: Theme, figures: Sequence[KeyFigure], values: Mapping[str, Any]
-) -> int:
-    row = _FIRST_ROW
-    for start in range(0, len(figures), _CARDS):
-        cards = list(enumerate(figures[start : start + _CARDS]))
-        worksheet.set_row_pixels(row, 26)
-        for place, figure in cards:
-            worksheet.write_string(row, place * 2, figure.title, formats.card_title)
-        worksheet.set_row_pixels(row + 1, 40)
-        for place, figure in cards:
-            cell = formats.card_value(figure.kind)
-            value = number(values[figure.column])
-            if value is None:
-                worksheet.write_string(row + 1, place * 2, "–", cell)
-            else:
-                worksheet.write_number(row + 1, place * 2, value, cell)
-        worksheet.set_row_pixels(row + 2, 14)
-        row += 3
-    return row
+def freshness(report: Report) -> list[str]:
+    """Return the lines that say what the workbook rests on."""
+    return stamp(report.offsets)
+
+
+def _draw_insights(worksheet: Worksheet, formats: Theme, row: int, sentences: Sequence[str]) -> int:
+    if not sentences:
+        return row
+    row = _draw_heading(worksheet, formats, row, "Главное")
+    for sentence in sentences:
+        worksheet.set_row_pixels(row, 24)
+        write_text(worksheet, row, 0, f"•  {sentence}", formats.plain, formats.insight)
+        row += 1
+    return row + 1
 
 
 def _draw_contents(worksheet: Worksheet, formats: Theme, row: int, links: Sequence[tuple[str, str]]) -> int:
+    row = _draw_heading(worksheet, formats, row, "Листы книги")
+    for below, (name, text) in enumerate(links):
+        worksheet.write_url(row + below, 0, link_to(name), formats.link, name)
+        worksheet.write_string(row + below, 1, text, formats.plain)
+    return row + len(links) + 1
+
+
+def _draw_heading(worksheet: Worksheet, formats: Theme, row: int, text: str) -> int:
     worksheet.set_row_pixels(row, 28)
-    worksheet.write_string(row, 0, "Листы книги", formats.heading)
-    for column in range(1, len(_WIDTHS)):
+    worksheet.write_string(row, 0, text, formats.heading)
+    for column in range(1, len(GRID)):
         worksheet.write_blank(row, column, None, formats.heading)
-    for below, (name, text) in enumerate(links, 1):
-        worksheet.write_url(row + below, 0, f"internal:'{name}'!A1", formats.link, name)
-        worksheet.write_string(row + below, 2, text, formats.plain)
-    return row + len(links)
+    return row + 1

@@ -20,16 +20,18 @@ LIGHT_BLUE = "#8FB8E3"
 ORANGE = "#EE8A2B"
 GREEN = "#3A9D6E"
 RED = "#CF4B43"
-VIOLET = "#7A62B3"
 TEAL = "#2BA3A8"
 YELLOW = "#E9B949"
 GREY = "#9AA5B5"
 
-# For the parts of a whole, in this order, but for the codes whose meaning has a colour.
-SEQUENCE = (BLUE, LIGHT_BLUE, TEAL, VIOLET, YELLOW, ORANGE, GREY)
-CODE_COLOURS = {"connected": GREEN, "order_placed": GREEN, "lost": RED, "refused": RED, "no_answer": GREY}
 BAR = "#CFE2F5"
-SCALE = ("#FFFFFF", "#CFE2F5", "#7FB0E0")
+HEAT_SCALE = ("#FFFFFF", "#CFE2F5", "#7FB0E0")
+PLAN_SCALE = (
+    "#F6C9C5",
+    "#FBE9C2",
+    "#C5E5D2",
+)  # from PLAN_ENDS[0] over the middle to PLAN_ENDS[1] of the plan
+PLAN_ENDS = (0.7, 1.0)
 
 NUMBER_FORMATS = {
     Kind.TEXT: "General",
@@ -37,6 +39,7 @@ NUMBER_FORMATS = {
     Kind.IDENTIFIER: "0",
     Kind.DECIMAL: "#,##0.0",
     Kind.PERCENT: "0.0%",
+    Kind.CHANGE: '[>=10]"▲ > 1000%";[<0]"▼ "0.0%;"▲ "0.0%',  # from next to nothing, growth tells little
     Kind.ROUBLES: r'#,##0\ [$₽-419];-#,##0\ [$₽-419];"–"',
     Kind.ROUBLES_KOPECKS: r"#,##0.00\ [$₽-419]",
     Kind.DATE: "dd.mm.yyyy",
@@ -67,26 +70,28 @@ class Theme:
             )
 
         band = {"bg_color": NAVY, "indent": 1}
+        # A white edge keeps cards apart.
+        card = {"bg_color": BAND, "align": "left", "indent": 1, "right": 5, "right_color": "#FFFFFF"}
         self.title = add(bold=True, font_size=16, font_color="#FFFFFF", **band)
         self.subtitle = add(font_color=PALE, **band)
         self.plain = add()
         self.note = add(font_color=MUTED, italic=True, indent=1)
+        self.section = add(bold=True, font_size=12, font_color=NAVY)
         self.heading = add(bold=True, font_size=12, font_color=NAVY, bottom=1, bottom_color=GRID)
         self.link = add(font_color=BLUE, underline=1, indent=1)
-        self.card_title = add(font_color=MUTED, bg_color=BAND, indent=1, top=5, top_color=BLUE)
-        self.card_end = add(bg_color=BAND)
+        self.insight = add(indent=1, font_size=11)
+        self.card_title = add(font_color=MUTED, top=5, top_color=BLUE, **card)
+        self.card_end = add(**card)
+        self.better = workbook.add_format({"font_color": GREEN})
+        self.worse = workbook.add_format({"font_color": RED})
 
         @cache
         def card_value(kind: Kind) -> Format:
-            return add(
-                bold=True,
-                font_size=20,
-                font_color=NAVY,
-                bg_color=BAND,
-                align="left",
-                indent=1,
-                num_format=NUMBER_FORMATS[kind],
-            )
+            return add(bold=True, font_size=20, font_color=NAVY, num_format=NUMBER_FORMATS[kind], **card)
+
+        @cache
+        def card_change(number_format: str, colour: str) -> Format:
+            return add(font_color=colour, num_format=number_format, **card)
 
         @cache
         def header(kind: Kind) -> Format:
@@ -105,6 +110,10 @@ class Theme:
             return add(bottom=1, bottom_color=GRID, **_look(kind))
 
         @cache
+        def cell_link(kind: Kind) -> Format:
+            return add(bottom=1, bottom_color=GRID, **_look(kind) | {"font_color": BLUE, "underline": 1})
+
+        @cache
         def total(kind: Kind) -> Format:
             return add(
                 bold=True,
@@ -119,7 +128,8 @@ class Theme:
             # For whole columns; without borders, which on a million rows only make noise.
             return workbook.add_format({"font_name": FONT, **_look(kind)})
 
-        self.card_value, self.header, self.cell, self.total, self.data = card_value, header, cell, total, data
+        self.card_value, self.card_change = card_value, card_change
+        self.header, self.cell, self.cell_link, self.total, self.data = header, cell, cell_link, total, data
 
 
 def _look(kind: Kind) -> dict[str, object]:

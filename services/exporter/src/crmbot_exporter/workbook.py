@@ -1,86 +1,114 @@
-"""Puts a workbook together: summary, dashboard sheets, data."""
+"""Puts a workbook together: summary, dashboard sheets, drill-downs, data."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
-from datetime import datetime
-from typing import Any, BinaryIO
-from zoneinfo import ZoneInfo
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import BinaryIO
 
 import pandas as pd
 from xlsxwriter import Workbook
 
 from crmbot_exporter import theme
-from crmbot_exporter.charts import with_filled_charts
+from crmbot_exporter.charts import is_filled
+from crmbot_exporter.drilldown import draw_drilldown, rows_of
 from crmbot_exporter.files import scratch_folder
-from crmbot_exporter.labels import mrf_title
-from crmbot_exporter.layout import EXCEL_ROWS, Dashboard, period
-from crmbot_exporter.rows import Row, write_rows
-from crmbot_exporter.sheets import draw_sheet
+from crmbot_exporter.frames import Frames, records
+from crmbot_exporter.layout import Dashboard, Placed, Sheet, sheet_names
+from crmbot_exporter.report import Report
+from crmbot_exporter.sheets import SUMMARY, draw_sheet
 from crmbot_exporter.summary import draw_empty_summary, draw_summary
 from crmbot_exporter.theme import Theme
 
-
-@dataclass(frozen=True)
-class Subject:
-    """Whose data a workbook shows, and in which time zone."""
-
-    mrf: str
-    zone: ZoneInfo
+REPORT_DAY = "report_day"  # property of the document: the report's last day
+_RESERVED = (SUMMARY, "Данные", "History")  # Excel keeps the last for itself
 
 
 def write_workbook(
     file: BinaryIO,
     dashboard: Dashboard,
-    subject: Subject,
-    frames: Mapping[str, pd.DataFrame],
-    rows: Iterable[Row],
-    row_limit: int = EXCEL_ROWS,
-) -> int:
-    """Write a whole workbook to an open file and return the number of rows on its data sheets.
+    report: Report,
+    frames: Frames,
+    notes: Sequence[str] = (),
+    data_note: str = "",
+    write_data: Callable[[Workbook, Theme], object] | None = None,
+) -> None:
+    """Write a whole workbook to an open file.
 
     Args:
         file: binary file, written once from its start.
         dashboard: what to draw.
-        subject: whose data it is.
-        frames: the dashboard's marts by name, rows in the order of their sheets.
-        rows: the data sheets' rows as `read_rows` yields them; read once, memory does not grow with them.
-        row_limit: rows that fit on one data sheet, header included.
+        report: what the workbook is about.
+        frames: the dashboard's marts by name, rows in the order of their tables.
+        notes: lines at the end of the summary.
+        data_note: what the data sheet holds, for the summary.
+        write_data: adds the data sheets.
     """
-    figures = dict(frames[dashboard.summary].iloc[0])
-    is_empty = figures["rows_total"] == 0
-    subtitle = mrf_title(subject.mrf) if is_empty else subtitle_of(subject, figures)
     with scratch_folder() as scratch:
-        workbook = Workbook(
-            file,
-            {
-                "constant_memory": True,
-                "tmpdir": str(scratch),
-                "strings_to_formulas": False,
-                "strings_to_urls": False,
-                "strings_to_numbers": False,
-                "default_format_properties": {"font_name": theme.FONT, "font_size": 10},
-            },
+        workbook = new_workbook(file, scratch)
+        subject = f"{report.title}, {report.days.period}" if report.days else report.title
+        workbook.set_properties(
+            {"title": dashboard.title, "subject": subject, "author": "crm-bot", "comments": "\n".join(notes)}
         )
-        workbook.use_zip64()
-        workbook.set_properties({"title": dashboard.title, "subject": subtitle, "author": "crm-bot"})
+        if report.days:
+            workbook.set_custom_property(REPORT_DAY, report.days.day.isoformat())
         formats = Theme(workbook)
-        if is_empty:
-            draw_empty_summary(workbook, formats, dashboard, subtitle)
+        if report.days is None:
+            draw_empty_summary(workbook, formats, dashboard, report)
         else:
-            sheets = [with_filled_charts(sheet, frames[sheet.mart]) for sheet in dashboard.sheets]
-            shown = replace(dashboard, sheets=tuple(sheets))
-            draw_summary(workbook, formats, shown, frames, figures, subtitle, row_limit)
-            for sheet in shown.sheets:
-                draw_sheet(workbook, formats, sheet, frames[sheet.mart], subtitle)
-        written = write_rows(workbook, formats, dashboard.data, rows, row_limit)
+            _draw_sheets(workbook, formats, dashboard, report, frames, notes, data_note)
+        if write_data:
+            write_data(workbook, formats)
         workbook.close()
-    return written
 
 
-def subtitle_of(subject: Subject, figures: Mapping[str, Any]) -> str:
-    """Return the line below a sheet's title: whose data, of which period, loaded until when."""
-    loaded_at: datetime = figures["loaded_at"].astimezone(subject.zone)
-    return (
-        f"{mrf_title(subject.mrf)}  ·  период: {period(figures['first_day'], figures['last_day'])}  ·  "
-        f"данные на {loaded_at:%d.%m.%Y %H:%M} ({subject.zone.key})"
+def new_workbook(file: BinaryIO, scratch: Path) -> Workbook:
+    """Return a workbook that is written row by row, and takes no text for a formula, a link or a number."""
+    workbook = Workbook(
+        file,
+        {
+            "constant_memory": True,
+            "tmpdir": str(scratch),
+            "strings_to_formulas": False,
+            "strings_to_urls": False,
+            "strings_to_numbers": False,
+            "default_format_properties": {"font_name": theme.FONT, "font_size": 10},
+        },
     )
+    workbook.use_zip64()
+    return workbook
+
+
+def _draw_sheets(
+    workbook: Workbook,
+    formats: Theme,
+    dashboard: Dashboard,
+    report: Report,
+    frames: Frames,
+    notes: Sequence[str],
+    data_note: str,
+) -> None:
+    placed = {sheet.mart: place(sheet, frames[sheet.mart]) for sheet in dashboard.sheets}
+    drilldown = dashboard.drilldown
+    gone_into = frames[drilldown.of] if drilldown else pd.DataFrame()
+    keys = gone_into[drilldown.key] if drilldown else ()
+    taken = [*_RESERVED, *(sheet.name for sheet in dashboard.sheets)]
+    names = sheet_names(map(str, keys), taken)
+    draw_summary(workbook, formats, dashboard, report, frames, placed, notes, data_note)
+    for mart, table in placed.items():
+        links = names if drilldown and mart == drilldown.of else {}
+        draw_sheet(workbook, formats, table, report.subtitle, links)
+    if drilldown is None:
+        return
+    back = dashboard.sheet(drilldown.of).name
+    days = placed[drilldown.days]
+    for row in records(gone_into):
+        key = str(row[drilldown.key])
+        its_days = replace(days, rows=rows_of(days.frame, drilldown.key, key))
+        draw_drilldown(workbook, formats, drilldown, names[key], row, its_days, frames, report, back)
+
+
+def place(sheet: Sheet, frame: pd.DataFrame) -> Placed:
+    """Return a sheet with its rows, without those charts that would show empty axes."""
+    whole = Placed(sheet, frame, range(len(frame)))
+    charts = tuple(chart for chart in sheet.charts if is_filled(chart, whole))
+    return replace(whole, sheet=replace(sheet, charts=charts))

@@ -43,7 +43,7 @@ _CHANNELS = {
 _MOODS = ("interested", "callback", "no_answer", "thinking")
 _MOOD_WEIGHTS = (30, 25, 25, 20)
 _END_OF_LEAD = 0.28  # chance that a touch is the last one
-_WON = 0.36  # chance that the last touch brings an order
+_WON = 0.36  # chance that the last touch brings an order, times the manager's skill
 _NEXT_STATUS = {"application": "feasibility", "feasibility": "contract", "contract": "connected"}
 _LOST = {"application": 0.12, "feasibility": 0.10, "contract": 0.04}
 _STUCK = 0.02  # chance that an order waits for months at a step
@@ -54,12 +54,16 @@ _FIRST_HOUR, _LAST_HOUR = 9, 19
 
 @dataclass
 class Lead:
-    """What the rows of a lead and its order share; `order_id` and `status` are set once there is an order."""
+    """What the rows of a lead and its order share; `order_id` and `status` are set once there is an order.
+
+    `won` is the chance that the last touch brings one.
+    """
 
     shared: dict[str, Any]
     client_name: str
     tariff: Tariff
     units: int
+    won: float = _WON
     is_new: bool = True
     order_id: str | None = None
     status: str | None = None
@@ -158,6 +162,7 @@ class Simulation:
             client_name=self._vocabulary.client_name(rng, segment),
             tariff=rng.choice(TARIFFS[segment]),
             units=rng.randint(*UNITS[segment]),
+            won=_WON * manager.skill,
         )
 
     def _touch(self, at: datetime, lead: Lead) -> Iterator[Event]:
@@ -166,7 +171,7 @@ class Simulation:
         if rng.random() >= _END_OF_LEAD:
             self._plan(self._later(at, _TOUCH_DAYS), lead)
             yield self._action(at, lead, action, *rng.choices(_MOODS, _MOOD_WEIGHTS))
-        elif rng.random() >= _WON:
+        elif rng.random() >= lead.won:
             yield self._action(at, lead, action, "refused")
         else:
             yield self._action(at, lead, "offer", "order_placed")

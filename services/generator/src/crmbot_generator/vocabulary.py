@@ -91,10 +91,13 @@ REGIONS = {
 
 @dataclass(frozen=True)
 class Manager:
+    """A manager; `skill` is how much more often than others he wins an order."""
+
     manager_id: str
     manager_name: str
     branch: str
     city: str
+    skill: float
 
 
 @dataclass(frozen=True)
@@ -136,7 +139,7 @@ TARIFFS = {
 }
 SEGMENTS = ("individual", "small_business", "enterprise", "government")
 SEGMENT_WEIGHTS = (70, 22, 5, 3)
-UNITS = {"individual": (1, 2), "small_business": (1, 12), "enterprise": (1, 40), "government": (1, 25)}
+UNITS = {"individual": (1, 2), "small_business": (1, 12), "enterprise": (1, 10), "government": (1, 8)}
 REFUSAL_REASONS = (
     "Дорого",
     "Выбрал конкурента",
@@ -160,7 +163,12 @@ class Vocabulary:
         self.zone = region.zone
         weights = [1 / (rank + 1) for rank in range(len(region.branches))]
         self.managers = [
-            Manager(f"{mrf}-M{number:04d}", faker.name(), *rng.choices(region.branches, weights)[0])
+            Manager(
+                f"{mrf}-M{number:04d}",
+                faker.name(),
+                *rng.choices(region.branches, weights)[0],
+                skill=rng.uniform(0.6, 1.4),
+            )
             for number in range(1, managers + 1)
         ]
         # Some managers do several times the work of others.

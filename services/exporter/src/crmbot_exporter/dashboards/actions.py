@@ -1,8 +1,31 @@
 """The dashboard of managers' activity: actions_<mrf>.xlsx."""
 
 from crmbot_exporter.dashboards.data import ACTIONS_DATA
-from crmbot_exporter.layout import Chart, Column, Dashboard, KeyFigure, Kind, Series, Sheet, bars
+from crmbot_exporter.insights import actions_insights
+from crmbot_exporter.layout import (
+    Chart,
+    Column,
+    Dashboard,
+    Drilldown,
+    KeyFigure,
+    Kind,
+    Series,
+    Sheet,
+    Table,
+    bars,
+)
 from crmbot_exporter.theme import BLUE, GREEN, LIGHT_BLUE, ORANGE, RED, TEAL, YELLOW
+
+_ACTIONS = Column("actions", "Действия", Kind.INTEGER, has_total=True)
+_LEADS = Column("leads", "Новые лиды", Kind.INTEGER, has_total=True)
+_ORDERS = Column("orders", "Заявки", Kind.INTEGER, has_total=True, has_bars=True)
+_CONVERSION = Column("conversion", "Заявок на новый лид", Kind.PERCENT, total_ratio=("orders", "leads"))
+_REFUSALS = Column("refusals", "Отказы", Kind.INTEGER, has_total=True)
+_POTENTIAL = Column("orders_potential", "Потенциал заявок, в месяц", Kind.ROUBLES, 140, has_total=True)
+_BEFORE = Column("orders_previous", "Заявки месяцем раньше", Kind.INTEGER, has_total=True)
+_CHANGE = Column(
+    "orders_change", "Заявки к месяцу раньше", Kind.CHANGE, total_ratio=("orders", "orders_previous")
+)
 
 _DAILY = Sheet(
     mart="actions_daily",
@@ -13,25 +36,24 @@ _DAILY = Sheet(
         Column("day", "Дата", Kind.DATE, 110),
         Column("actions", "Действия", Kind.INTEGER, has_total=True, has_bars=True),
         Column("managers", "Активные менеджеры", Kind.INTEGER),
-        Column("leads", "Новые лиды", Kind.INTEGER, has_total=True),
-        Column("orders", "Оформленные заявки", Kind.INTEGER, has_total=True),
-        Column("refusals", "Отказы", Kind.INTEGER, has_total=True),
-        Column("leads_potential", "Потенциал новых лидов, в месяц", Kind.ROUBLES, 140, has_total=True),
-        Column("orders_potential", "Потенциал заявок, в месяц", Kind.ROUBLES, 140, has_total=True),
+        _LEADS,
+        Column("orders", "Заявки", Kind.INTEGER, has_total=True),
+        _REFUSALS,
+        _POTENTIAL,
     ),
     charts=(
         Chart(
             "column",
             "Действия и новые лиды по дням",
             "day",
-            (Series("actions", LIGHT_BLUE), Series("leads", ORANGE, is_line=True)),
+            (Series("actions", LIGHT_BLUE), Series("leads", ORANGE, "line")),
             last=92,
         ),
         Chart(
             "column",
-            "Оформленные заявки и отказы по дням",
+            "Заявки и отказы по дням",
             "day",
-            (Series("orders", GREEN), Series("refusals", RED, is_line=True)),
+            (Series("orders", GREEN), Series("refusals", RED, "line")),
             last=92,
         ),
     ),
@@ -47,30 +69,20 @@ _FUNNEL = Sheet(
         Column("leads", "Лиды", Kind.INTEGER, has_bars=True),
         Column("share_of_first", "Доля от всех лидов", Kind.PERCENT),
         Column("share_of_last", "Доля от предыдущего шага", Kind.PERCENT),
+        Column("median_days", "Дней от предыдущего шага, медиана", Kind.DECIMAL),
         Column("potential", "Потенциал, в месяц", Kind.ROUBLES, 150),
+        Column("margin", "Отступ", is_shown=False, kind=Kind.DECIMAL),
     ),
     charts=(
-        bars("Сколько лидов дошло до шага", "step", "leads", BLUE),
-        Chart("column", "Доля от предыдущего шага", "step", (Series("share_of_last", TEAL),), skip=1),
+        Chart(
+            "funnel",
+            "Сколько лидов дошло до шага",
+            "step",
+            (Series("margin", LIGHT_BLUE), Series("leads", BLUE)),
+        ),
+        Chart("column", "Дней от предыдущего шага, медиана", "step", (Series("median_days", TEAL),), skip=1),
     ),
-    note="Лид учтён на самом дальнем своём шаге и на всех шагах до него.",
-)
-
-_RESULTS = Sheet(
-    mart="actions_results",
-    name="Результаты",
-    title="Чем заканчиваются действия",
-    order="actions DESC, result",
-    columns=(
-        Column("result", "Результат", width=200),
-        Column("actions", "Действия", Kind.INTEGER, has_total=True, has_bars=True),
-        Column("share", "Доля", Kind.PERCENT, has_total=True),
-        Column("leads", "Лиды с таким результатом", Kind.INTEGER),
-    ),
-    charts=(
-        Chart("doughnut", "Структура результатов", "result", (Series("actions", BLUE),)),
-        bars("Лиды, у которых был такой результат", "result", "leads", BLUE),
-    ),
+    note="Лиды, созданные за 13 недель. Лид учтён на самом дальнем своём шаге и на всех шагах до него.",
 )
 
 _BRANCHES = Sheet(
@@ -81,23 +93,53 @@ _BRANCHES = Sheet(
     columns=(
         Column("branch", "Филиал", width=180),
         Column("managers", "Менеджеры", Kind.INTEGER),
-        Column("actions", "Действия", Kind.INTEGER, has_total=True),
-        Column("leads", "Лиды", Kind.INTEGER, has_total=True),
-        Column("orders", "Лиды с заявкой", Kind.INTEGER, has_total=True, has_bars=True),
-        Column("conversion", "Конверсия", Kind.PERCENT, total_ratio=("orders", "leads")),
-        Column("refusals", "Отказы", Kind.INTEGER, has_total=True),
-        Column("orders_potential", "Потенциал заявок, в месяц", Kind.ROUBLES, 140, has_total=True),
+        _ACTIONS,
+        _LEADS,
+        _ORDERS,
+        _BEFORE,
+        _CHANGE,
+        _CONVERSION,
+        _REFUSALS,
+        _POTENTIAL,
     ),
     charts=(
         Chart(
             "bar",
-            "Лиды и лиды с заявкой",
+            "Новые лиды и заявки",
             "branch",
             (Series("leads", LIGHT_BLUE), Series("orders", GREEN)),
             top=12,
         ),
-        bars("Конверсия лидов в заявки", "branch", "conversion", TEAL, top=12),
+        Chart(
+            "bar",
+            "Заявки: этот месяц и тот же срок месяцем раньше",
+            "branch",
+            (Series("orders_previous", LIGHT_BLUE), Series("orders", GREEN)),
+            top=12,
+        ),
     ),
+    note="Название филиала ведёт на его лист.",
+)
+
+_BRANCH_DAYS = Sheet(
+    mart="actions_branch_days",
+    name="Филиалы по дням",
+    title="Активность филиалов по дням за 13 недель",
+    order="branch, day",
+    columns=(
+        Column("branch", "Филиал", width=180),
+        Column("day", "Дата", Kind.DATE),
+        *(
+            Column(name, title, Kind.INTEGER)
+            for name, title in (("actions", "Действия"), ("leads", "Новые лиды"))
+        ),
+        *(
+            Column(name, title, Kind.INTEGER)
+            for name, title in (("orders", "Заявки"), ("refusals", "Отказы"))
+        ),
+        Column("orders_potential", "Потенциал заявок, в месяц", Kind.ROUBLES, 140),
+    ),
+    charts=(),
 )
 
 _MANAGERS = Sheet(
@@ -108,15 +150,17 @@ _MANAGERS = Sheet(
     columns=(
         Column("place", "Место", Kind.INTEGER, 60),
         Column("manager_name", "Менеджер", width=220),
-        Column("branch", "Филиал", width=140),
-        Column("actions", "Действия", Kind.INTEGER, has_total=True),
-        Column("leads", "Лиды", Kind.INTEGER, has_total=True),
-        Column("orders", "Лиды с заявкой", Kind.INTEGER, has_total=True, has_bars=True),
-        Column("conversion", "Конверсия", Kind.PERCENT, total_ratio=("orders", "leads")),
-        Column("orders_potential", "Потенциал заявок, в месяц", Kind.ROUBLES, 140, has_total=True),
+        Column("branch", "Филиал", width=150),
+        _ACTIONS,
+        _LEADS,
+        _ORDERS,
+        _BEFORE,
+        _CHANGE,
+        _CONVERSION,
+        _POTENTIAL,
     ),
     charts=(
-        bars("Лиды с заявкой, первые 15", "manager_name", "orders", GREEN, top=15),
+        bars("Заявки, первые 15", "manager_name", "orders", GREEN, top=15),
         bars("Потенциал заявок в месяц, те же менеджеры", "manager_name", "orders_potential", BLUE, top=15),
     ),
     chart_height=420,
@@ -125,20 +169,22 @@ _MANAGERS = Sheet(
 _PRODUCTS = Sheet(
     mart="actions_products",
     name="Продукты",
-    title="Какие продукты интересуют лидов",
-    order="leads DESC, product",
+    title="Лиды и заявки по продуктам",
+    order="orders DESC, product",
     columns=(
-        Column("product", "Продукт", width=220),
-        Column("leads", "Лиды", Kind.INTEGER, has_total=True, has_bars=True),
-        Column("orders", "Лиды с заявкой", Kind.INTEGER, has_total=True),
-        Column("conversion", "Конверсия", Kind.PERCENT, total_ratio=("orders", "leads")),
-        Column("potential", "Потенциал лидов, в месяц", Kind.ROUBLES, 140, has_total=True),
-        Column("orders_potential", "Потенциал заявок, в месяц", Kind.ROUBLES, 140, has_total=True),
+        Column("product", "Продукт", width=200),
+        _LEADS,
+        _ORDERS,
+        _BEFORE,
+        _CHANGE,
+        _CONVERSION,
+        _REFUSALS,
+        _POTENTIAL,
     ),
     charts=(
         Chart(
             "bar",
-            "Лиды и лиды с заявкой",
+            "Новые лиды и заявки",
             "product",
             (Series("leads", LIGHT_BLUE), Series("orders", GREEN)),
             top=12,
@@ -147,19 +193,28 @@ _PRODUCTS = Sheet(
     ),
 )
 
-_REFUSALS = Sheet(
+_REASONS = Sheet(
     mart="actions_refusals",
     name="Отказы",
     title="Причины отказов",
-    order="leads DESC, reason",
+    order="refusals DESC, reason",
     columns=(
         Column("reason", "Причина", width=260),
-        Column("leads", "Лиды", Kind.INTEGER, has_total=True, has_bars=True),
+        Column("refusals", "Отказы", Kind.INTEGER, has_total=True, has_bars=True),
         Column("share", "Доля", Kind.PERCENT, has_total=True),
+        Column("previous", "Отказы месяцем раньше", Kind.INTEGER, has_total=True),
+        Column("share_previous", "Доля месяцем раньше", Kind.PERCENT, has_total=True),
+        Column(
+            "change",
+            "К месяцу раньше",
+            Kind.CHANGE,
+            total_ratio=("refusals", "previous"),
+            is_growth_good=False,
+        ),
         Column("potential", "Упущенный потенциал, в месяц", Kind.ROUBLES, 150, has_total=True),
     ),
     charts=(
-        bars("Лиды по причинам отказа", "reason", "leads", RED, top=12),
+        bars("Отказы по причинам", "reason", "refusals", RED, top=12),
         bars("Упущенный потенциал в месяц", "reason", "potential", ORANGE, top=12),
     ),
 )
@@ -181,34 +236,58 @@ _HOURS = Sheet(
     order="hour",
     columns=(
         Column("hour", "Час", width=90),
-        *(Column(name, title, Kind.INTEGER, has_total=True, has_scale=True) for name, title, _ in _WEEKDAYS),
+        *(Column(name, title, Kind.INTEGER, has_total=True, scale="heat") for name, title, _ in _WEEKDAYS),
         Column("total", "Вся неделя", Kind.INTEGER, 130, has_total=True, has_bars=True),
     ),
     charts=(
         Chart(
             "stacked",
-            "Действия по часам и дням недели",
+            "Действия по часам и дням недели за 13 недель",
             "hour",
             tuple(Series(name, colour) for name, _, colour in _WEEKDAYS),
         ),
     ),
 )
 
+_FIGURES = (
+    KeyFigure("leads", "Новые лиды", Kind.INTEGER, "leads"),
+    KeyFigure("orders", "Заявки", Kind.INTEGER, "orders"),
+    KeyFigure("conversion", "Заявок на новый лид", Kind.PERCENT),
+    KeyFigure("orders_potential", "Потенциал заявок, в месяц", Kind.ROUBLES, "orders_potential"),
+)
+
 ACTIONS_DASHBOARD = Dashboard(
-    stream="actions",
+    name="actions",
     title="Активность менеджеров",
     summary="actions_summary",
-    key_figures=(
-        KeyFigure("rows_total", "Действия", Kind.INTEGER),
-        KeyFigure("leads", "Лиды", Kind.INTEGER),
-        KeyFigure("orders", "Лиды с заявкой", Kind.INTEGER),
-        KeyFigure("conversion", "Конверсия в заявку", Kind.PERCENT),
-        KeyFigure("managers", "Менеджеры", Kind.INTEGER),
-        KeyFigure("actions_per_lead", "Действий на лид", Kind.DECIMAL),
-        KeyFigure("refusals", "Лиды с отказом", Kind.INTEGER),
-        KeyFigure("orders_potential", "Потенциал заявок, в месяц", Kind.ROUBLES),
+    figures=(
+        *_FIGURES,
+        KeyFigure("actions", "Действия", Kind.INTEGER, "actions"),
+        KeyFigure("managers", "Активные менеджеры", Kind.INTEGER, "managers"),
+        KeyFigure("actions_per_lead", "Действий на новый лид", Kind.DECIMAL),
+        KeyFigure("refusals", "Отказы", Kind.INTEGER, "refusals", is_growth_good=False),
     ),
+    days="actions_daily",
+    insights=actions_insights,
     featured=("actions_daily", "actions_funnel"),
-    sheets=(_DAILY, _FUNNEL, _RESULTS, _BRANCHES, _MANAGERS, _PRODUCTS, _REFUSALS, _HOURS),
+    sheets=(_DAILY, _FUNNEL, _BRANCHES, _BRANCH_DAYS, _MANAGERS, _PRODUCTS, _REASONS, _HOURS),
+    drilldown=Drilldown(
+        of="actions_branches",
+        key="branch",
+        figures=_FIGURES,
+        days="actions_branch_days",
+        charts=_DAILY.charts,
+        tables=(
+            Table(
+                mart="actions_managers",
+                title="Менеджеры филиала",
+                order=_MANAGERS.order,
+                columns=(
+                    Column("manager_name", "Менеджер"),
+                    *(_ACTIONS, _LEADS, _ORDERS, _BEFORE, _CHANGE, _CONVERSION, _POTENTIAL),
+                ),
+            ),
+        ),
+    ),
     data=ACTIONS_DATA,
 )

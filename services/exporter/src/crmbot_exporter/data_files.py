@@ -1,0 +1,82 @@
+"""The rows of a stream as a file: CSV, Parquet, or a workbook of data sheets alone."""
+
+from itertools import islice
+from typing import BinaryIO
+
+from psycopg import sql
+
+from crmbot_core.contracts import Stream
+from crmbot_core.errors import ConfigurationError
+from crmbot_core.warehouse import Connection
+from crmbot_exporter.dashboards import DASHBOARDS
+from crmbot_exporter.files import scratch_folder
+from crmbot_exporter.report import Report
+from crmbot_exporter.rows import read_rows, rows_of, write_rows
+from crmbot_exporter.theme import Theme
+from crmbot_exporter.workbook import new_workbook
+
+_GROUP_ROWS = 50_000  # of a Parquet file's row group: what is in memory at once
+
+
+def write_csv(connection: Connection, stream: Stream, report: Report, file: BinaryIO) -> None:
+    """Write the contract's columns under their names, with codes and UTC times; UTF-8, commas, a header."""
+    copy = sql.SQL("COPY (SELECT {} {}) TO STDOUT WITH (FORMAT csv, HEADER)").format(*_query(stream, report))
+    with connection.cursor().copy(copy) as blocks:
+        for block in blocks:
+            file.write(block)
+
+
+def write_parquet(connection: Connection, stream: Stream, report: Report, file: BinaryIO) -> None:
+    """Write the same columns with their types.
+
+    Raises:
+        ConfigurationError: if pyarrow is not installed.
+    """
+    try:
+        import pyarrow as pa
+        from pyarrow import parquet
+    except ImportError:
+        raise ConfigurationError("parquet needs pyarrow: install crmbot-exporter[parquet]") from None
+    types = {"timestamptz": pa.timestamp("ms", tz="UTC"), "numeric": pa.decimal128(14, 2)}
+    types |= {"int4": pa.int32(), "int8": pa.int64()}
+    with connection.cursor(name="crmbot_exporter_data") as cursor:
+        cursor.itersize = _GROUP_ROWS
+        cursor.execute(sql.SQL("SELECT {} {}").format(*_query(stream, report)))
+        kinds = {
+            column.name: connection.adapters.types[column.type_code].name
+            for column in cursor.description or ()
+        }
+        schema = pa.schema([(name, types.get(kind, pa.string())) for name, kind in kinds.items()])
+        with parquet.ParquetWriter(file, schema) as writer:
+            while group := list(islice(cursor, _GROUP_ROWS)):
+                columns = [
+                    pa.array(values, field.type)
+                    for values, field in zip(zip(*group, strict=True), schema, strict=True)
+                ]
+                writer.write_table(pa.table(columns, schema=schema))
+
+
+def write_xlsx(connection: Connection, stream: Stream, report: Report, file: BinaryIO) -> None:
+    """Write the data sheets that the stream's dashboard ends with."""
+    columns = DASHBOARDS[stream.name].data
+    with scratch_folder() as scratch:
+        workbook = new_workbook(file, scratch)
+        rows = read_rows(connection, rows_of(stream, report), columns, report.zone.key)
+        write_rows(workbook, Theme(workbook), columns, rows)
+        workbook.close()
+
+
+FORMATS = {"xlsx": write_xlsx, "parquet": write_parquet, "csv": write_csv}
+
+
+def _query(stream: Stream, report: Report) -> tuple[sql.Composed, sql.Composed]:
+    """Return what stands behind SELECT: the columns, and where they come from in which order."""
+    names = sql.SQL(", ").join(_column(name) for name in stream.column_names)
+    return names, rows_of(stream, report) + sql.SQL(" ORDER BY occurred_at, transaction_id")
+
+
+def _column(name: str) -> sql.Composable:
+    identifier = sql.Identifier(name)
+    if name in ("event_id", "source_id"):
+        return sql.SQL("{}::text AS {}").format(identifier, identifier)
+    return identifier

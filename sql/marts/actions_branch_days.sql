@@ -1,0 +1,34 @@
+-- Activity of each branch by day, in the weeks of the trends; days without any are there with zeros.
+-- Grain: one row per branch and day. Source: marts actions_activity, report. Refresh: made anew by every export.
+CREATE TABLE crm_bot_mart_actions_branch_days_:build (
+    branch            text           NOT NULL,
+    day               date           NOT NULL,
+    actions           bigint         NOT NULL,
+    leads             bigint         NOT NULL,  -- leads created
+    orders            bigint         NOT NULL,  -- orders placed
+    refusals          bigint         NOT NULL,
+    orders_potential  numeric(16, 2) NOT NULL   -- of the orders placed, roubles per month
+)
+:columnar;
+
+INSERT INTO crm_bot_mart_actions_branch_days_:build
+WITH days AS (
+    SELECT generate_series(trend_start::timestamp, day::timestamp, interval '1 day')::date AS day
+    FROM crm_bot_mart_report_:build
+), branches AS (
+    SELECT DISTINCT a.branch
+    FROM crm_bot_mart_actions_activity_:build AS a
+    JOIN crm_bot_mart_report_:build AS r ON a.day >= r.trend_start
+)
+SELECT
+    b.branch,
+    d.day,
+    coalesce(sum(a.actions), 0),
+    coalesce(sum(a.leads), 0),
+    coalesce(sum(a.orders), 0),
+    coalesce(sum(a.refusals), 0),
+    coalesce(sum(a.orders_potential), 0)
+FROM branches AS b
+CROSS JOIN days AS d
+LEFT JOIN crm_bot_mart_actions_activity_:build AS a ON a.branch = b.branch AND a.day = d.day
+GROUP BY b.branch, d.day;

@@ -1,0 +1,15 @@
+-- How far the marts look into the topics: what the ledger says at the moment of their building.
+-- Grain: one row per topic and partition. Source: crm_bot_ledger. Refresh: made anew by every export.
+CREATE TABLE crm_bot_mart_offsets_:build (
+    topic            text        NOT NULL,
+    kafka_partition  integer     NOT NULL,
+    end_offset       bigint      NOT NULL,  -- first offset that is not loaded
+    loaded_at        timestamptz NOT NULL
+)
+:columnar;
+
+INSERT INTO crm_bot_mart_offsets_:build
+SELECT topic, kafka_partition, max(end_offset), max(loaded_at)
+FROM crm_bot_ledger
+WHERE topic IN ('crm_bot_actions_' || :'mrf', 'crm_bot_nature_' || :'mrf')
+GROUP BY topic, kafka_partition;
