@@ -163,7 +163,7 @@ def load(path: Path) -> Configuration:
     problems: dict[str, None] = {}  # ordered, and a wrong default is told once
     for mrf, own_keys in file.mrfs.items():
         try:
-            configs[mrf] = ExportConfig.model_validate(file.defaults | own_keys)
+            configs[mrf] = ExportConfig.model_validate(_named(file.defaults | own_keys, mrf))
         except ValidationError as error:
             prefixes = dict.fromkeys(own_keys.keys() | _OWN_KEYS, f"mrfs.{mrf}.")
             problems |= dict.fromkeys(_problems(error, ExportConfig, prefixes, "defaults."))
@@ -179,6 +179,11 @@ def load(path: Path) -> Configuration:
     if problems:
         raise DagConfigError(f"{path}: {'; '.join(problems)}")
     return Configuration(configs, russia)
+
+
+def _named(keys: Mapping[str, Any], mrf: str) -> dict[str, Any]:
+    """Put the MRF's name in the place of {mrf}."""
+    return {k: v.replace("{mrf}", mrf) if isinstance(v, str) else v for k, v in keys.items()}
 
 
 def _problems(

@@ -127,17 +127,14 @@ def test_a_typo_is_refused() -> None:
     assert "enable" in done.stderr
 
 
-def test_an_mrf_of_the_dags_fits_its_release_and_may_differ() -> None:
+def test_the_dags_pods_run_where_the_releases_are() -> None:
     (config,) = (
         yaml.safe_load(document["data"]["data2excel.yaml"])
         for document in objects("airflow.data2excel.mrfs.mrf2.output_claim=elsewhere")
         if document["kind"] == "ConfigMap" and "data2excel.yaml" in document["data"]
     )
-    assert config["mrfs"]["mrf1"] == {
-        "title": "Центр",
-        "timezone": "Europe/Moscow",
-        "namespace": "crm-bot",
-        "output_claim": "mrf1-workbooks",
-        "service_account": "mrf1-exporter",
-    }
+    assert config["defaults"]["namespace"] == "crm-bot"
+    assert config["defaults"]["output_claim"] == "{mrf}-workbooks"
+    assert config["mrfs"]["mrf1"] == {"title": "Центр", "timezone": "Europe/Moscow"}
     assert config["mrfs"]["mrf2"]["output_claim"] == "elsewhere"
+    assert config["russia"]["output_claim"] == "mrf1-workbooks"

@@ -32,6 +32,13 @@ def message(path: Path) -> str:
     return text.removeprefix(f"{path}: ")
 
 
+def test_names_follow_from_the_mrfs_unless_they_are_given(tmp_path: Path) -> None:
+    path = edited(tmp_path, lambda config: config["mrfs"]["mrf2"].update(output_claim="elsewhere"))
+    mrfs = load(path).mrfs
+    assert (mrfs["mrf1"].output_claim, mrfs["mrf1"].service_account) == ("mrf1-workbooks", "mrf1-exporter")
+    assert (mrfs["mrf2"].output_claim, mrfs["mrf2"].service_account) == ("elsewhere", "mrf2-exporter")
+
+
 @pytest.mark.parametrize(
     ("edit", "expected"),
     [

@@ -34,7 +34,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], PodApi]
         program.chmod(0o755)
         return PodApi(
             secrets={"crmbot-warehouse": {"WAREHOUSE_DSN": "host=gp", "WAREHOUSE_PASSWORD": PASSWORD}},
-            claims={"crmbot-workbooks": folder / "workbooks"},
+            claims={f"mrf{number}-workbooks": folder / "workbooks" for number in range(1, 8)},
             image_env={"PATH": f"{program.parent}:/usr/bin:/bin"},
             scratch=folder,
         )
@@ -96,7 +96,7 @@ def test_the_workbook_goes_to_the_volume(pods: dict[str, Manifest], task: str) -
     volumes = {volume["name"]: volume for volume in spec["volumes"]}
     assert mounts.keys() == {"/opt/airflow/dags", "/tmp"}
     claim = volumes[mounts["/opt/airflow/dags"]]["persistentVolumeClaim"]
-    assert claim == {"claimName": "crmbot-workbooks"}
+    assert claim == {"claimName": "mrf5-workbooks"}
     assert volumes[mounts["/tmp"]]["emptyDir"] == {}
 
 
@@ -121,7 +121,7 @@ def test_the_pod_fits_the_restricted_pod_security_level(pods: dict[str, Manifest
     assert not spec.keys() & {"hostPID", "hostIPC"}
     assert not any("hostPath" in volume for volume in spec["volumes"])
     assert spec["automountServiceAccountToken"] is False
-    assert spec["serviceAccountName"] == "crmbot-exporter"
+    assert spec["serviceAccountName"] == "mrf5-exporter"
     (container,) = spec["containers"]
     assert container["securityContext"] == {
         "allowPrivilegeEscalation": False,

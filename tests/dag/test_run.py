@@ -76,7 +76,7 @@ def test_the_dag_saves_both_workbooks_on_the_volume(
     volume = tmp_path / "volume"
     cluster = PodApi(
         secrets={"crmbot-warehouse": {"WAREHOUSE_DSN": migrated_dsn, "WAREHOUSE_PASSWORD": PASSWORD}},
-        claims={"crmbot-workbooks": volume},
+        claims={"mrf1-workbooks": volume},
         image_env=image_env,
         scratch=tmp_path / "scratch",
     )
