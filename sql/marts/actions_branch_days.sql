@@ -14,11 +14,11 @@ CREATE TABLE crm_bot_mart_actions_branch_days_:build (
 INSERT INTO crm_bot_mart_actions_branch_days_:build
 WITH days AS (
     SELECT generate_series(trend_start::timestamp, day::timestamp, interval '1 day')::date AS day
-    FROM crm_bot_mart_report_:build
+    FROM (SELECT * FROM crm_bot_mart_report_:build LIMIT 1) AS r
 ), branches AS (
     SELECT DISTINCT a.branch
     FROM crm_bot_mart_actions_activity_:build AS a
-    JOIN crm_bot_mart_report_:build AS r ON a.day >= r.trend_start
+    JOIN (SELECT * FROM crm_bot_mart_report_:build LIMIT 1) AS r ON a.day >= r.trend_start
 )
 SELECT
     b.branch,

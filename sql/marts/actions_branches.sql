@@ -23,7 +23,7 @@ INSERT INTO crm_bot_mart_actions_branches_:build
 WITH periods AS (
     SELECT a.*, a.day >= r.month_start AS is_current
     FROM crm_bot_mart_actions_activity_:build AS a
-    JOIN crm_bot_mart_report_:build AS r
+    JOIN (SELECT * FROM crm_bot_mart_report_:build LIMIT 1) AS r
         ON a.day >= r.month_start OR (a.day >= r.previous_start AND a.day <= r.previous_end)
 ), sums AS (
     SELECT

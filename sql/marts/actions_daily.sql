@@ -15,7 +15,7 @@ INSERT INTO crm_bot_mart_actions_daily_:build
 WITH days AS (
     SELECT generate_series(min(a.day)::timestamp, max(r.day)::timestamp, interval '1 day')::date AS day
     FROM crm_bot_mart_actions_activity_:build AS a
-    CROSS JOIN crm_bot_mart_report_:build AS r
+    CROSS JOIN (SELECT * FROM crm_bot_mart_report_:build LIMIT 1) AS r
 )
 SELECT
     d.day,

@@ -17,7 +17,7 @@ INSERT INTO crm_bot_mart_actions_funnel_:build
 WITH leads AS (
     SELECT l.*
     FROM crm_bot_mart_actions_leads_:build AS l
-    JOIN crm_bot_mart_report_:build AS r
+    JOIN (SELECT * FROM crm_bot_mart_report_:build LIMIT 1) AS r
         ON l.first_at >= r.trend_start::timestamp AT TIME ZONE :'timezone'
 ), steps AS (
     SELECT

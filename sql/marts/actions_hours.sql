@@ -19,7 +19,7 @@ INSERT INTO crm_bot_mart_actions_hours_:build
 WITH activity AS (
     SELECT a.hour, extract(isodow FROM a.day)::integer AS weekday, sum(a.actions) AS actions
     FROM crm_bot_mart_actions_activity_:build AS a
-    JOIN crm_bot_mart_report_:build AS r ON a.day >= r.trend_start
+    JOIN (SELECT * FROM crm_bot_mart_report_:build LIMIT 1) AS r ON a.day >= r.trend_start
     GROUP BY 1, 2
 )
 SELECT

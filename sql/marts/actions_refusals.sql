@@ -19,7 +19,7 @@ WITH periods AS (
         (a.occurred_at AT TIME ZONE :'timezone')::date >= r.month_start AS is_current,
         (a.occurred_at AT TIME ZONE :'timezone')::date <= r.previous_end AS is_previous
     FROM crm_bot_actions_:mrf AS a
-    JOIN crm_bot_mart_report_:build AS r
+    JOIN (SELECT * FROM crm_bot_mart_report_:build LIMIT 1) AS r
         ON a.occurred_at >= r.previous_start::timestamp AT TIME ZONE :'timezone' AND a.occurred_at < r.until_at
     WHERE a.result = 'refused'
 ), sums AS (

@@ -19,7 +19,7 @@ INSERT INTO crm_bot_mart_nature_ageing_:build
 WITH orders AS (
     SELECT o.order_id, o.status, o.monthly_revenue, r.day - o.status_day AS days
     FROM crm_bot_mart_nature_orders_:build AS o
-    CROSS JOIN crm_bot_mart_report_:build AS r
+    CROSS JOIN (SELECT * FROM crm_bot_mart_report_:build LIMIT 1) AS r
 )
 SELECT
     s.stage,

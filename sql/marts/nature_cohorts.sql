@@ -39,7 +39,7 @@ WITH orders AS (
         extract(epoch FROM o.connected_at - l.first_at)::double precision / 86400 AS days,
         o.monthly_revenue
     FROM crm_bot_mart_actions_leads_:build AS l
-    JOIN crm_bot_mart_report_:build AS r
+    JOIN (SELECT * FROM crm_bot_mart_report_:build LIMIT 1) AS r
         ON l.first_at >= r.trend_start::timestamp AT TIME ZONE :'timezone'
     LEFT JOIN orders AS o ON o.lead_id = l.lead_id
 ), weeks AS (
@@ -72,4 +72,4 @@ SELECT
     w.median_days,
     w.monthly_revenue
 FROM weeks AS w
-CROSS JOIN crm_bot_mart_report_:build AS r;
+CROSS JOIN (SELECT * FROM crm_bot_mart_report_:build LIMIT 1) AS r;

@@ -17,7 +17,7 @@ INSERT INTO crm_bot_mart_nature_funnel_:build
 WITH orders AS (
     SELECT o.*
     FROM crm_bot_mart_nature_orders_:build AS o
-    JOIN crm_bot_mart_report_:build AS r ON o.applied_day >= r.trend_start
+    JOIN (SELECT * FROM crm_bot_mart_report_:build LIMIT 1) AS r ON o.applied_day >= r.trend_start
 ), steps AS (
     SELECT
         s.stage,

@@ -20,7 +20,7 @@ WITH periods AS (
         o.monthly_revenue,
         o.status_day >= r.month_start AS is_current
     FROM crm_bot_mart_nature_orders_:build AS o
-    JOIN crm_bot_mart_report_:build AS r
+    JOIN (SELECT * FROM crm_bot_mart_report_:build LIMIT 1) AS r
         ON o.status_day >= r.month_start OR (o.status_day >= r.previous_start AND o.status_day <= r.previous_end)
     WHERE o.status = 'lost'
 ), sums AS (

@@ -21,7 +21,7 @@ INSERT INTO crm_bot_mart_nature_managers_:build
 WITH periods AS (
     SELECT s.*, s.day >= r.month_start AS is_current
     FROM crm_bot_mart_nature_sales_:build AS s
-    JOIN crm_bot_mart_report_:build AS r
+    JOIN (SELECT * FROM crm_bot_mart_report_:build LIMIT 1) AS r
         ON s.day >= r.month_start OR (s.day >= r.previous_start AND s.day <= r.previous_end)
 ), sums AS (
     SELECT

@@ -24,7 +24,7 @@ WITH days AS (
         r.days,
         r.month_days
     FROM generate_series(1, 31) AS n (number)
-    JOIN crm_bot_mart_report_:build AS r ON n.number <= r.month_days
+    JOIN (SELECT * FROM crm_bot_mart_report_:build LIMIT 1) AS r ON n.number <= r.month_days
 ), totals AS (
     SELECT day, sum(units) AS units, sum(monthly_revenue) AS monthly_revenue
     FROM crm_bot_mart_nature_sales_:build

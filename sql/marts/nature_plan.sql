@@ -16,7 +16,7 @@ INSERT INTO crm_bot_mart_nature_plan_:build
 WITH loads AS (
     SELECT p.*, rank() OVER (ORDER BY p.loaded_at DESC) AS age
     FROM crm_bot_plan_:mrf AS p
-    JOIN crm_bot_mart_report_:build AS r ON p.month = r.month_start
+    JOIN (SELECT * FROM crm_bot_mart_report_:build LIMIT 1) AS r ON p.month = r.month_start
 ), loaded AS (
     SELECT branch, service, tariff, sum(units) AS units, sum(monthly_revenue) AS monthly_revenue
     FROM loads
@@ -25,7 +25,7 @@ WITH loads AS (
 ), derived AS (
     SELECT s.branch, s.service, s.tariff, sum(s.units) * 1.1 AS units, sum(s.monthly_revenue) * 1.1 AS monthly_revenue
     FROM crm_bot_mart_nature_sales_:build AS s
-    JOIN crm_bot_mart_report_:build AS r ON s.day >= r.previous_start AND s.day < r.month_start
+    JOIN (SELECT * FROM crm_bot_mart_report_:build LIMIT 1) AS r ON s.day >= r.previous_start AND s.day < r.month_start
     WHERE
         NOT EXISTS (SELECT 1 FROM loaded)
         AND (SELECT min(day) FROM crm_bot_mart_nature_sales_:build) <= r.previous_start

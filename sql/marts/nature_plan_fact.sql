@@ -36,7 +36,7 @@ WITH lines AS (
         NULL::double precision AS units_plan,
         NULL::double precision AS monthly_revenue_plan
     FROM crm_bot_mart_nature_sales_:build AS s
-    JOIN crm_bot_mart_report_:build AS r
+    JOIN (SELECT * FROM crm_bot_mart_report_:build LIMIT 1) AS r
         ON s.day >= r.month_start OR (s.day >= r.previous_start AND s.day <= r.previous_end)
     UNION ALL
     SELECT branch, service, tariff, NULL, 0, 0, 0, 0, 0, 0, units, monthly_revenue
@@ -76,4 +76,4 @@ SELECT
     s.monthly_revenue_plan,
     s.monthly_revenue::double precision * r.month_days / r.days
 FROM sums AS s
-CROSS JOIN crm_bot_mart_report_:build AS r;
+CROSS JOIN (SELECT * FROM crm_bot_mart_report_:build LIMIT 1) AS r;

@@ -29,5 +29,5 @@ SELECT
     o.units,
     o.monthly_revenue
 FROM crm_bot_mart_nature_orders_:build AS o
-JOIN crm_bot_mart_report_:build AS r ON r.day - o.status_day > 14
+JOIN (SELECT * FROM crm_bot_mart_report_:build LIMIT 1) AS r ON r.day - o.status_day > 14
 WHERE o.status NOT IN ('connected', 'lost');

@@ -19,9 +19,11 @@ CREATE TABLE crm_bot_mart_nature_summary_:build (
 
 INSERT INTO crm_bot_mart_nature_summary_:build
 WITH periods AS (
-    SELECT 'current' AS period, month_start AS first_day, day AS last_day FROM crm_bot_mart_report_:build
+    SELECT 'current' AS period, month_start AS first_day, day AS last_day
+    FROM (SELECT * FROM crm_bot_mart_report_:build LIMIT 1) AS r
     UNION ALL
-    SELECT 'previous', previous_start, previous_end FROM crm_bot_mart_report_:build
+    SELECT 'previous', previous_start, previous_end
+    FROM (SELECT * FROM crm_bot_mart_report_:build LIMIT 1) AS r
 ), sales AS (
     SELECT
         p.period,

@@ -109,7 +109,7 @@ def _lead_stage(row: Record) -> int:
     return 2 if row["action"] in ("call", "message") and row["result"] != "no_answer" else 1
 
 
-def actions_marts(rows: Sequence[Record], calendar: Calendar, zone: ZoneInfo) -> Marts:
+def actions_marts(rows: Sequence[Record], calendar: Calendar) -> Marts:
     """Compute the marts of the stream from its rows up to the report's day."""
     both = [row for row in rows if calendar.is_current(row["day"]) or calendar.is_previous(row["day"])]
     trend = [row for row in rows if row["day"] >= calendar.trend_start]
@@ -291,9 +291,7 @@ def _event_days(order: Record) -> list[date]:
     return [order["applied_day"], *([order["day"]] if order["status"] in ("connected", "lost") else [])]
 
 
-def nature_marts(
-    rows: Sequence[Record], actions: Sequence[Record], calendar: Calendar, zone: ZoneInfo
-) -> Marts:
+def nature_marts(rows: Sequence[Record], actions: Sequence[Record], calendar: Calendar) -> Marts:
     """Compute the marts of the stream, and of both streams, from their rows up to the report's day."""
     orders = _orders(rows)
     touched = [one for one in orders if max(_event_days(one)) >= calendar.previous_start]
@@ -466,4 +464,4 @@ def marts(
     last = day or max(row["day"] for rows in dated for row in rows)
     known = [[row for row in rows if row["day"] <= last] for rows in dated]
     calendar = Calendar(last)
-    return actions_marts(known[0], calendar, zone) | nature_marts(known[1], known[0], calendar, zone)
+    return actions_marts(known[0], calendar) | nature_marts(known[1], known[0], calendar)

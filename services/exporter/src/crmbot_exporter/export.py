@@ -24,10 +24,10 @@ from crmbot_exporter.files import replaced
 from crmbot_exporter.frames import records
 from crmbot_exporter.layout import EXCEL_ROWS, Dashboard
 from crmbot_exporter.marts import Marts, Wanted
-from crmbot_exporter.report import Days, Offset, Report
+from crmbot_exporter.report import Days, Offset, Report, stamp
 from crmbot_exporter.rows import count_rows, read_rows, rows_of, write_rows
 from crmbot_exporter.settings import ExporterSettings
-from crmbot_exporter.summary import data_note, freshness
+from crmbot_exporter.summary import data_note
 from crmbot_exporter.workbook import write_workbook
 
 _ATTEMPTS = 5
@@ -197,7 +197,7 @@ def _write(
         dashboard,
         report,
         frames,
-        freshness(report),
+        stamp(report.offsets),
         data_note(count, period, row_limit),
         lambda workbook, formats: write_rows(workbook, formats, dashboard.data, read(), row_limit),
     )

@@ -18,7 +18,7 @@ from crmbot_exporter.layout import (
     data_sheet_count,
     data_sheet_names,
 )
-from crmbot_exporter.report import Report, stamp
+from crmbot_exporter.report import Report
 from crmbot_exporter.sheets import SUMMARY, insert_charts, link_to, start_sheet
 from crmbot_exporter.theme import Theme
 
@@ -86,11 +86,6 @@ def data_note(rows: int, period: str, limit: int) -> str:
         return text
     *_, last = (name for name, _ in zip(data_sheet_names(), range(sheets), strict=False))
     return f"{text}; одного листа Excel мало, продолжение до листа «{last}»"
-
-
-def freshness(report: Report) -> list[str]:
-    """Return the lines that say what the workbook rests on."""
-    return stamp(report.offsets)
 
 
 def _draw_insights(worksheet: Worksheet, formats: Theme, row: int, sentences: Sequence[str]) -> int:
