@@ -9,9 +9,9 @@ from pathlib import Path
 from tests.chaos.nemesis import (
     Fault,
     freeze_a_consumer_in_mid_load_until_its_partitions_are_given_away,
-    kill_consumers,
+    kill_consumers_on_a_slow_network,
     kill_producers,
-    kill_the_warehouse,
+    kill_producers_on_a_slow_network,
     send_foreign_messages,
 )
 
@@ -45,7 +45,7 @@ MUTANTS = (
         f"{_CONSUMER}/warehouse.py",
         "with translated_errors(), connection.transaction(), connection.cursor() as cursor:",
         "with translated_errors(), connection.cursor() as cursor:",
-        faults=(kill_consumers, kill_the_warehouse, kill_consumers),
+        faults=(kill_consumers_on_a_slow_network,) * 2,
     ),
     Mutant(
         "no duplicate guard",
@@ -73,7 +73,7 @@ MUTANTS = (
         f"{_CONSUMER}/kafka.py",
         '"isolation.level": "read_committed"',
         '"isolation.level": "read_uncommitted"',
-        faults=(kill_producers,) * 3,
+        faults=(kill_producers_on_a_slow_network,) * 2,
     ),
     Mutant(
         "the last message of a batch is read again",
@@ -106,7 +106,7 @@ MUTANTS = (
         "            self._producer.commit_transaction(_TIMEOUT_SECONDS)\n"
         "            self._producer.begin_transaction()\n"
         "            # Faster than produce_batch",
-        faults=(kill_producers,) * 3,
+        faults=(kill_producers_on_a_slow_network,) * 2,
     ),
     Mutant(
         "the watermark is not read back",

@@ -4,8 +4,8 @@ import random
 import signal
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager, suppress
 
 import psutil
 
@@ -58,6 +58,17 @@ def kill_consumers(nemesis: Nemesis) -> None:
     for _ in range(3):
         nemesis.victim("consumer").send(signal.SIGKILL)
         nemesis.wait(0.5, 3.0)
+
+
+def kill_producers_on_a_slow_network(nemesis: Nemesis) -> None:
+    """Every step of a transaction lasts longer, so a kill falls between two of them more often."""
+    with _slowed(nemesis.world.to_kafka):
+        kill_producers(nemesis)
+
+
+def kill_consumers_on_a_slow_network(nemesis: Nemesis) -> None:
+    with _slowed(nemesis.world.to_warehouse):
+        kill_consumers(nemesis)
 
 
 def kill_a_bot(nemesis: Nemesis) -> None:
@@ -133,11 +144,8 @@ def cut_everyone_from_the_broker(nemesis: Nemesis) -> None:
 
 
 def slow_the_network_down(nemesis: Nemesis) -> None:
-    for proxy in (nemesis.world.to_kafka, nemesis.world.to_warehouse):
-        proxy.delay_seconds, proxy.is_slow = 0.05, everyone
-    nemesis.wait(4.0, 8.0)
-    for proxy in (nemesis.world.to_kafka, nemesis.world.to_warehouse):
-        proxy.is_slow = nobody
+    with _slowed(nemesis.world.to_kafka), _slowed(nemesis.world.to_warehouse):
+        nemesis.wait(4.0, 8.0)
 
 
 def scale_consumers_to_none_and_beyond_the_partitions(nemesis: Nemesis) -> None:
@@ -178,7 +186,9 @@ def send_foreign_messages(nemesis: Nemesis) -> None:
 
 FAULTS: list[Fault] = [
     kill_producers,
+    kill_producers_on_a_slow_network,
     kill_consumers,
+    kill_consumers_on_a_slow_network,
     kill_a_bot,
     kill_the_broker,
     kill_the_warehouse,
@@ -204,6 +214,15 @@ def drawn(number: int, rng: random.Random) -> list[Fault]:
     while len(deck) < number:
         deck += rng.sample(FAULTS, len(FAULTS))
     return deck[:number]
+
+
+@contextmanager
+def _slowed(proxy: Proxy) -> Iterator[None]:
+    proxy.is_slow = everyone
+    try:
+        yield
+    finally:
+        proxy.is_slow = nobody
 
 
 def _cut(nemesis: Nemesis, proxy: Proxy, member: Member) -> None:

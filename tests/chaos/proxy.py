@@ -10,6 +10,7 @@ IsHit = Callable[[int], bool]  # takes the client's port
 
 _CHUNK = 64 * 1024
 _LOOK_SECONDS = 0.05
+_DELAY_SECONDS = 0.05
 
 
 def everyone(port: int) -> bool:
@@ -32,7 +33,6 @@ class Proxy:
     port: int
     is_cut: IsHit = nobody
     is_slow: IsHit = nobody
-    delay_seconds: float = 0.0
     _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.new_event_loop)
 
     def start(self) -> None:
@@ -76,7 +76,7 @@ class Proxy:
         with suppress(OSError):
             while chunk := await reader.read(_CHUNK):
                 if self.is_slow(client):
-                    await asyncio.sleep(self.delay_seconds)
+                    await asyncio.sleep(_DELAY_SECONDS)
                 if self.is_cut(client):
                     await self._heal(client)
                     return
