@@ -3,14 +3,16 @@ MRFS ?= mrf1,mrf2
 ROWS ?= 200000
 LIVE_SECONDS ?= 60
 RATE ?= 50
+SEED ?= 1
+RUNS ?= 3
 
 VENV := .venv
 UV := $(shell command -v uv 2>/dev/null || echo $(CURDIR)/.cache/uv/bin/uv)
 
-.PHONY: help setup demo test lint unit integration dag bench docs clean
+.PHONY: help setup demo test lint unit integration chaos torture chart dag cluster cluster-down cluster-test bench docs sbom clean
 
 help: ## What there is
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
 
 setup: $(VENV)/.ready ## Install everything into .venv, from the lock
 
@@ -25,12 +27,12 @@ $(CURDIR)/.cache/uv/bin/uv:
 demo: setup ## The whole road on this machine: MRFS=mrf1,mrf2,mrf3 ROWS=1000000 scale it
 	@$(VENV)/bin/python -m devstack.demo --mrfs $(MRFS) --rows $(ROWS) --live-seconds $(LIVE_SECONDS) --rate $(RATE)
 
-test: lint unit integration dag ## All tests
+test: lint unit integration chaos chart dag ## All tests
 
 lint: setup ## Format, style and types
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
-	$(VENV)/bin/mypy libs services devstack tests/integration tests/sql tests/docs bench docs
+	$(VENV)/bin/mypy libs services devstack tests/integration tests/chaos tests/chart tests/cluster tests/sql tests/docs bench docs
 
 unit: setup ## Tests beside the services, and of SQL and docs
 	$(VENV)/bin/pytest -q libs services devstack tests/sql tests/docs
@@ -38,10 +40,29 @@ unit: setup ## Tests beside the services, and of SQL and docs
 integration: setup ## Tests on the real broker and the real warehouse
 	$(VENV)/bin/pytest -q tests/integration
 
+chaos: setup ## The short form of the torture
+	$(VENV)/bin/pytest -q tests/chaos
+
+torture: setup ## Break everything in turn, then check the promises: SEED=7 RUNS=30, MUTANT='no fence'
+	$(VENV)/bin/python -m tests.chaos --seed $(SEED) --runs $(RUNS) $(if $(MUTANT),--mutant '$(MUTANT)')
+
+chart: setup ## Tests of the chart, where helm is there: HELM, KUBECONFORM and KUBECONFORM_SCHEMAS say where
+	$(VENV)/bin/pytest -q tests/chart
+
 dag: setup ## Tests of the DAGs in the real Airflow, in an environment of its own
 	$(UV) sync --project dags --locked --quiet
 	$(UV) run --project dags --locked mypy --config-file dags/pyproject.toml dags tests/dag
 	$(UV) run --project dags --locked pytest -q tests/dag
+
+cluster: ## The platform and two MRFs on kind; CLUSTER_TOOLS takes another cluster: docs/cluster.md
+	@variables=$$(tests/cluster/cluster.sh up) && eval "$$variables" && \
+		skaffold run --label=skaffold.dev/run-id=crm-bot && tests/cluster/cluster.sh hints
+
+cluster-down: ## End what `make cluster` has made
+	@tests/cluster/cluster.sh down
+
+cluster-test: setup ## Tests on a real cluster, which it makes like `make cluster`
+	CLUSTER_TESTS=yes $(VENV)/bin/pytest --timeout=1800 tests/cluster
 
 bench: setup ## Side-by-side measurements, on a quiet machine
 	$(VENV)/bin/python -m bench
@@ -49,6 +70,13 @@ bench: setup ## Side-by-side measurements, on a quiet machine
 
 docs: setup ## Write the generated pages again
 	$(VENV)/bin/python docs/generate.py
+
+sbom: setup ## What each image is made of, as CycloneDX, in build/sbom
+	@mkdir -p build/sbom
+	@for service in $(notdir $(wildcard services/*)); do \
+		$(UV) export --quiet --locked --no-dev --package crmbot-$$service --format cyclonedx1.5 \
+			--preview-features sbom-export --output-file build/sbom/$$service.json >/dev/null || exit 1; done
+	@ls build/sbom/*
 
 clean: ## Remove the demo's data
 	rm -rf .demo build

@@ -8,6 +8,8 @@ from datetime import datetime
 from pathlib import Path
 from statistics import median
 
+import psutil
+
 from devstack.demo.services import Service, Services
 
 _LOOK_SECONDS = 0.02
@@ -21,7 +23,8 @@ class BenchError(Exception):
 class Run:
     """A service from the start of its process to the moment at which its work was done.
 
-    `seconds` is the whole time; `start_up_seconds` of them went by before the work began.
+    `seconds` is the whole time; `start_up_seconds` of them went by before the work began. `cpu_seconds` is
+    what its threads used of all cores, start-up included.
     """
 
     service: str
@@ -29,6 +32,7 @@ class Run:
     rows: int
     seconds: float
     start_up_seconds: float
+    cpu_seconds: float
     peak_mb: float
 
     @property
@@ -78,20 +82,22 @@ def measured(
         DevstackError: the service failed.
         BenchError: it was not done within `timeout` seconds, or ended before.
     """
-    peak = 0.0
+    peak = cpu = 0.0
     began = time.time()
     service = services.start(environment, *command)
     while not (is_done() if is_done else service.process.poll() is not None):
-        peak = max(peak, _peak_mb(service.process.pid))
+        peak, cpu = max(peak, _peak_mb(service.process.pid)), _cpu_seconds(service.process.pid) or cpu
         if time.time() - began > timeout or (is_done and service.process.poll() is not None):
             services.stop()
             raise BenchError(f"{service.name} was not done after {time.time() - began:.0f} s")
         time.sleep(_LOOK_SECONDS)
     seconds = time.time() - began
-    peak = max(peak, _peak_mb(service.process.pid))
+    peak, cpu = max(peak, _peak_mb(service.process.pid)), _cpu_seconds(service.process.pid) or cpu
     services.stop()
     start_up = _logged_at(service, begins_with) - began if begins_with else 0.0
-    return Run(command[0], environment["STREAM"] or command[1], rows, seconds, start_up, peak)
+    return Run(
+        " ".join(command[:2]), environment["STREAM"] or "both streams", rows, seconds, start_up, cpu, peak
+    )
 
 
 def _peak_mb(pid: int) -> float:
@@ -101,6 +107,15 @@ def _peak_mb(pid: int) -> float:
     except (FileNotFoundError, ProcessLookupError):
         return 0.0
     return next((int(line.split()[1]) / 1024 for line in status.splitlines() if line[:6] == "VmHWM:"), 0.0)
+
+
+def _cpu_seconds(pid: int) -> float:
+    """Return the processor time that a process has used; 0 when it is gone."""
+    try:
+        times = psutil.Process(pid).cpu_times()
+    except psutil.NoSuchProcess:
+        return 0.0
+    return float(times.user + times.system)
 
 
 def _logged_at(service: Service, event: str) -> float:

@@ -82,6 +82,7 @@ def memory(road: Road, rows: int, folder: Path, runs: list[Run], say: Say) -> No
     runs.append(road.produce("nature"))
     runs.append(road.consume("nature", road.newest("nature")))
     runs.append(road.consume("actions", rows))
+    runs.append(road.audit())
     runs.append(road.export(folder, rows))
 
 
@@ -91,6 +92,6 @@ def _messages(road: Road) -> list[tuple[bytes, bytes]]:
     (identity,) = file.identities()
     messages: list[tuple[bytes, bytes]] = []
     while page := file.page(identity, len(messages), _PAGE_ROWS):
-        messages += [(lead_id, value) for _, _, lead_id, value in page]
+        messages += zip(page.keys, page.messages, strict=True)
     file.close()
     return messages

@@ -19,7 +19,7 @@ _MEMORY_LIMIT_MB = 400
 
 
 def show(comparisons: Sequence[Comparison], runs: Sequence[Run], console: Console) -> None:
-    """Print the comparisons, then peak memory and start-up time of each service."""
+    """Print the comparisons, then peak memory, start-up and processor time of each service."""
     if comparisons:
         table = _table("comparison", "ratio", "min … max", "target", "", "ours, rows/s", "theirs")
         table.caption = "median of the pairs' ratios; * without the start-up of the service"
@@ -28,7 +28,7 @@ def show(comparisons: Sequence[Comparison], runs: Sequence[Run], console: Consol
             rates = f"{median(c.ours):,.0f}", f"{median(c.theirs):,.0f}"
             table.add_row(c.name, ratio, spread, f"≥ {c.target:g}", _verdict(c.is_reached), *rates)
         console.print(table)
-    table = _table("service", "peak, MiB", "target", "", "of rows", "start-up, s")
+    table = _table("command", "peak, MiB", "target", "", "of rows", "start-up, s", "CPU, µs/row", "rows/s")
     for service in dict.fromkeys(run.service for run in runs):
         its = [run for run in runs if run.service == service]
         top = max(its, key=lambda run: run.peak_mb)
@@ -40,6 +40,8 @@ def show(comparisons: Sequence[Comparison], runs: Sequence[Run], console: Consol
             _verdict(top.peak_mb < _MEMORY_LIMIT_MB),
             f"{top.rows:,} {top.work}",
             f"{start_up:.2f}" if start_up else "",
+            f"{median(run.cpu_seconds / run.rows for run in its) * 1e6:.1f}",
+            f"{median(run.working_rate for run in its):,.0f}",
         )
     console.print(table)
 

@@ -101,6 +101,11 @@ class Road:
         environment = self._environment() | {"OUTPUT_DIR": str(folder)}
         return measured(self.services, environment, "crmbot-exporter", "export", rows=rows)
 
+    def audit(self) -> Run:
+        """Compare both files with the tables; raises DevstackError if they differ."""
+        rows = self.newest("actions") + self.newest("nature")
+        return measured(self.services, self._environment(), "crmbot-producer", "audit", rows=rows)
+
     def empty(self, table: str) -> None:
         """Empty a table, and leave no checkpoint to be made during the next load."""
         self.warehouse.execute(f"TRUNCATE {table}".encode())

@@ -91,6 +91,7 @@ class Road:
             "WAREHOUSE_DSN": self.dsn,
             "MRF": self.mrf,
             "DATA_DIR": str(self.data),
+            "SEED": "1",
             "HTTP_PORT": "0",
             "PARTITIONS": "3",
             "REPLICATION_FACTOR": "1",

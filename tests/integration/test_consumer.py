@@ -14,7 +14,7 @@ from crmbot_core.contracts import ACTIONS
 from crmbot_core.settings import WarehouseSettings
 from devstack import Kafka, Postgres
 from tests.integration.messages import action, send
-from tests.integration.road import Road, wait_until
+from tests.integration.road import Road, Service, wait_until
 
 
 def topic(road: Road) -> str:
@@ -33,6 +33,11 @@ def loaded_ids(road: Road) -> list[int]:
         row[0]
         for row in road.query("SELECT transaction_id FROM {actions} ORDER BY kafka_partition, kafka_offset")
     ]
+
+
+def lag_seconds(consumer: Service) -> float:
+    lines = consumer.get("/metrics")[1].splitlines()
+    return float(next(line for line in lines if line.startswith("crmbot_consumer_lag_seconds")).split()[1])
 
 
 def test_bad_messages_land_byte_for_byte_in_the_rejects_and_block_nothing(road: Road) -> None:
@@ -175,8 +180,10 @@ def test_a_warehouse_that_crashes_is_waited_for(road: Road, postgres: Postgres) 
     send(road.bootstrap, topic(road), [action(road.mrf, number) for number in range(1, 101)])
     wait_until(lambda: consumer.get("/readyz")[0] == 503, "the consumer is not ready")
     assert consumer.get("/healthz")[0] == 200
+    assert lag_seconds(consumer) > 0
     postgres.start()
     wait_until(lambda: loaded_ids(road) == list(range(1, 101)), "all rows")
+    wait_until(lambda: lag_seconds(consumer) == 0, "nothing waits")
 
 
 def test_a_broker_that_crashes_is_waited_for(road: Road, kafka: Kafka) -> None:

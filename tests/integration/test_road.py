@@ -101,6 +101,13 @@ def test_metrics_tell_what_was_done(road: Road) -> None:
         lambda: f"crmbot_consumer_rows_loaded_total{labels} {rows:.1f}" in consumer.get("/metrics")[1],
         "the consumer counts its rows",
     )
+    rows_behind = [
+        f'crmbot_consumer_lag_rows{{mrf="{road.mrf}",partition="{p}",stream="actions"}} 0.0' for p in "012"
+    ]
+    wait_until(
+        lambda: all(lag in consumer.get("/metrics")[1] for lag in rows_behind), "no partition lags behind"
+    )
+    assert f"crmbot_consumer_lag_seconds{labels} 0.0" in consumer.get("/metrics")[1]
     assert producer.get("/healthz") == (200, "ok\n")
     assert producer.get("/readyz") == (200, "ok\n")
     assert consumer.get("/nothing")[0] == 404

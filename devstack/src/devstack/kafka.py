@@ -49,7 +49,7 @@ class Kafka(Server):
             shutil.rmtree(new, ignore_errors=True)
             file = self._write("format.properties", properties | {"log.dirs": new.name})
             format_command = ("kafka.tools.StorageTool", "format", "-t", uuid4().hex[:22], "-c", file)
-            self._run(_java("-XX:TieredStopAtLevel=1", *format_command))
+            self._run(_java(*format_command))
             new.rename(data)
         file = self._write("server.properties", properties | {"log.dirs": data.name})
         return _java("kafka.Kafka", file)
@@ -74,6 +74,7 @@ def _java(*command: str) -> list[str]:
     return [
         str(JAVA),
         *("-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:-UsePerfData"),
+        "-XX:TieredStopAtLevel=1",  # for a life of minutes the optimising compiler costs more than it saves
         f"-Dlog4j2.configurationFile={log_settings.as_uri()}",
         *("-cp", ":".join(map(str, kafka_jars()))),
         *command,

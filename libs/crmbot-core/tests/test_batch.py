@@ -176,6 +176,8 @@ def with_raw(name: str, raw: str) -> bytes:
         with_raw("city", '"\x7f"'),
         with_raw("city", '"M"').replace(b'"M"', b'"\xd0"'),
         with_raw("city", '"M"').replace(b'"M"', b'"\xed\xa0\x80"'),
+        # A character that begins in one field and ends in the next.
+        with_raw("lead_id", '"M"').replace(b'"M","client_id":"', b'"\xd0","client_id":"\x9f'),
         with_raw("city", '"M"') + b"\n",
         b"\xef\xbb\xbf" + json.dumps(ACTION).encode(),
         b" \n" + json.dumps(ACTION).encode() + b"\n ",

@@ -42,6 +42,18 @@ def test_the_same_seed_gives_the_same_files(folder: Path, tmp_path: Path) -> Non
         assert rows_of(tmp_path / "other", stream) != rows_of(folder, stream)
 
 
+def test_without_a_seed_every_bot_is_another(tmp_path: Path) -> None:
+    for name in ("one", "other"):
+        environment = {"MRF": "mrf5", "DATA_DIR": str(tmp_path / name), "SEED": None}
+        done = CliRunner(env=environment).invoke(cli, ["backfill", "--rows", "200"], catch_exceptions=False)
+        assert done.exit_code == 0, done.output
+    for stream in STREAMS:
+        one, other = (
+            {row["event_id"] for row in rows_of(tmp_path / name, stream)} for name in ("one", "other")
+        )
+        assert not one & other
+
+
 def test_a_backfill_writes_as_many_rows_as_asked(folder: Path) -> None:
     assert sum(len(rows_of(folder, stream)) for stream in STREAMS) == 3_000
 

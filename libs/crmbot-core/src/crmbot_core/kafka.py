@@ -34,7 +34,11 @@ _CONFIGURATION_CODES = frozenset(
         KafkaError.UNKNOWN_TOPIC_OR_PART,
         KafkaError._UNKNOWN_TOPIC,
         KafkaError._UNKNOWN_PARTITION,
+        KafkaError.MSG_SIZE_TOO_LARGE,
     }
+)
+_SILENCE_CODES = frozenset(
+    {KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._RESOLVE}
 )
 _FENCED_CODES = frozenset({KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH})
 
@@ -81,6 +85,8 @@ def as_error(error: KafkaError) -> CrmBotError:
         return StoppedError(f"another process has taken over: {text}")
     if error.fatal():
         return CrmBotError(f"the Kafka client cannot go on: {text}")
+    if error.code() in _SILENCE_CODES:
+        return TransientError(f"Kafka does not answer: {text}; if that lasts, check KAFKA_BOOTSTRAP_SERVERS")
     return TransientError(f"Kafka: {text}")
 
 

@@ -70,6 +70,7 @@ class Subscription:
         self._owner = owner
         self._logger = logger
         self._admin = admin_client(settings)
+        self._ends: dict[int, int] = {}
         self.assigned: set[int] = set()
         topic_id(self._admin, topic)
         with translated_errors():
@@ -90,6 +91,7 @@ class Subscription:
                         "enable.auto.commit": False,
                         "enable.auto.offset.store": False,
                         "auto.offset.reset": "error",
+                        "enable.partition.eof": True,
                     },
                 )
             )
@@ -101,7 +103,7 @@ class Subscription:
         """Take up to `limit` messages, within `timeout` seconds, into the buffer; serves rebalances."""
         with translated_errors():
             messages = self._consumer.consume(limit, timeout)
-        if any(message.error() is not None for message in messages):
+        if any(map(Message.error, messages)):
             messages = [message for message in messages if not self._is_error(message)]
         # What was fetched before a rebalance does not belong to any batch.
         messages = [message for message in messages if message.partition() in self.assigned]
@@ -124,10 +126,13 @@ class Subscription:
         except TransientError as error:
             self._logger.warning("offsets not mirrored to Kafka", reason=str(error))
 
-    def high_watermark(self, partition: int) -> int:
-        """Return the last known end of a partition, without asking the broker; negative if not known."""
+    def lag(self, partition: int, next_offset: int) -> int:
+        """Return how many messages Kafka has from an offset on, as far as known without asking the broker.
+
+        Offsets that hold no messages, such as transaction markers, count until the client has passed them.
+        """
         _, high = self._consumer.get_watermark_offsets(TopicPartition(self._topic, partition), cached=True)
-        return int(high)
+        return 0 if self._ends.get(partition, 0) >= high else max(0, high - next_offset)
 
     def close(self) -> None:
         """Leave the group."""
@@ -156,14 +161,19 @@ class Subscription:
     def _revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         numbers = sorted(p.partition for p in partitions)
         self._owner.give_up(numbers)
+        for number in numbers:
+            self._ends.pop(number, None)
         self.assigned -= set(numbers)
         self._logger.info("revoked", partitions=numbers)
 
     def _is_error(self, message: Message) -> bool:
-        """Tell errors from messages: raise what ends the work, log what the client mends by itself."""
+        """Tell events from messages: note ends, raise what ends the work, log what the client mends."""
         error = message.error()
         if error is None:
             return False
+        if error.code() == KafkaError._PARTITION_EOF:
+            self._ends[cast("int", message.partition())] = cast("int", message.offset())
+            return True
         if error.code() == KafkaError._AUTO_OFFSET_RESET:
             raise StoppedError(
                 f"{self._topic} partition {message.partition()}: data loss: Kafka no longer has the next "

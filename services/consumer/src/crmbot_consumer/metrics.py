@@ -1,5 +1,8 @@
 """Every metric of the consumer."""
 
+import time
+from dataclasses import dataclass
+
 from prometheus_client import Counter, Gauge, Histogram
 
 _LABELS = ["mrf", "stream"]
@@ -38,4 +41,20 @@ LATENCY_SECONDS = Histogram(
 LAG_ROWS = Gauge(
     "crmbot_consumer_lag_rows", "Messages in Kafka that are not loaded yet", [*_LABELS, "partition"]
 )
+LAG_SECONDS = Gauge(
+    "crmbot_consumer_lag_seconds",
+    "Age, by the broker's timestamp, of the oldest message that was read and is not loaded yet, or 0",
+    _LABELS,
+)
 PARTITIONS = Gauge("crmbot_consumer_partitions", "Partitions that this consumer holds", _LABELS)
+
+
+@dataclass
+class Waiting:
+    """The broker's timestamp, in seconds since 1970, of the oldest message that waits to be loaded."""
+
+    since: float | None = None
+
+    def seconds(self) -> float:
+        """Return how old it is now: it goes on growing while the warehouse is away."""
+        return 0.0 if self.since is None else max(0.0, time.time() - self.since)

@@ -40,7 +40,7 @@ def _set_seed(context: click.Context, parameter: click.Parameter, value: int | N
 
 
 seed_option = click.option(
-    "--seed", type=int, callback=_set_seed, expose_value=False, help="Makes the work repeatable; or SEED."
+    "--seed", type=int, callback=_set_seed, expose_value=False, help="Makes a backfill repeatable; or SEED."
 )
 
 
@@ -64,7 +64,7 @@ def backfill(
     span = timedelta(days=days or 90)
     rows = rows or span.days * rows_per_day
     end = until.replace(tzinfo=UTC) if until else datetime.now(UTC)
-    rng = random.Random(f"{settings.mrf} {settings.seed} backfill")
+    rng = random.Random(None if settings.seed is None else f"{settings.mrf} {settings.seed} backfill")
     files = BotFiles(settings.data_dir, settings.mrf, rng)
     if any(files.count().values()):
         if if_new:
@@ -73,7 +73,7 @@ def backfill(
         raise ConfigurationError(f"DATA_DIR {settings.data_dir} has rows already: a backfill makes new files")
     # Leads come evenly, and at such a rate that their rows fill the span.
     interval = max(span - ROWS_DELAY, span / 3) / (rows / ROWS_PER_LEAD)
-    vocabulary = Vocabulary(settings.mrf, settings.seed, settings.managers)
+    vocabulary = Vocabulary(settings.mrf, settings.seed or 0, settings.managers)
     simulation = Simulation(settings.mrf, vocabulary, rng, end - span, interval, Continuation())
     started = time.monotonic()
     events = itertools.islice(simulation.events(), rows)
@@ -100,7 +100,7 @@ def live(rate: float, seconds: float | None) -> None:
     # Not repeatable: what comes depends on the files and on the clock.
     rng = random.Random()
     files = BotFiles(settings.data_dir, settings.mrf, rng)
-    vocabulary = Vocabulary(settings.mrf, settings.seed, settings.managers)
+    vocabulary = Vocabulary(settings.mrf, settings.seed or 0, settings.managers)
     now = datetime.now(UTC)
     simulation = Simulation(settings.mrf, vocabulary, rng, now, _LIVE_LEAD_INTERVAL, files.continuation())
     events = simulation.events()

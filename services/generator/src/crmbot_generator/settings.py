@@ -12,5 +12,7 @@ class GeneratorSettings(ServiceSettings):
 
     mrf: MrfName = Field(description="macro-regional branch, mrf1 and so on")
     data_dir: Path = Field(default=Path("data"), description="folder of the bot's actions.db and nature.db")
-    seed: int = Field(default=1, description="number that makes the synthetic work repeatable")
+    seed: int | None = Field(
+        default=None, description="number that makes a backfill repeatable; without one, every bot is another"
+    )
     managers: int = Field(default=60, ge=1, le=10_000, description="managers who work with the bot")

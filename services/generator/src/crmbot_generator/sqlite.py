@@ -81,24 +81,23 @@ class BotFiles:
         }
 
     def continuation(self) -> Continuation:
-        """Read what is needed to go on where these files end."""
-        orders = self._last_rows("nature", "order_id")
-        leads = self._last_rows("actions", "lead_id")
-        ordered = {row["lead_id"] for row in orders}
-        newest = max((row["recorded_at"] for row in leads), default="")
+        """Read what is needed to go on where these files end: memory grows with unfinished leads alone."""
+        orders, leads = self._connections["nature"], self._connections["actions"]
+        (newest,) = leads.execute("SELECT max(recorded_at) FROM actions").fetchone()
         cutoff = _timestamp(datetime.fromisoformat(newest) - _STALE) if newest else ""
-        unfinished = [_lead(row) for row in orders if row["status"] not in ("connected", "lost")]
-        unfinished += [
-            _lead(row)
-            for row in leads
-            if row["result"] not in ("refused", "order_placed")
-            and row["lead_id"] not in ordered
-            and row["recorded_at"] > cutoff
+        unfinished = [
+            *orders.execute(_last_rows("nature", "order_id", "status NOT IN ('connected', 'lost')")),
+            *leads.execute(
+                _last_rows(
+                    "actions", "lead_id", "result NOT IN ('refused', 'order_placed') AND recorded_at > ?"
+                ),
+                (cutoff,),
+            ),
         ]
         return Continuation(
-            next_lead=1 + max((int(row["lead_id"].rpartition("L")[2]) for row in leads), default=0),
-            next_order=1 + max((int(row["order_id"].rpartition("O")[2]) for row in orders), default=0),
-            unfinished=unfinished,
+            next_lead=1 + _highest_number(leads, "actions", "lead_id"),
+            next_order=1 + _highest_number(orders, "nature", "order_id"),
+            unfinished=[_lead(row) for row in unfinished],
         )
 
     def close(self) -> None:
@@ -114,13 +113,19 @@ class BotFiles:
         except sqlite3.OperationalError as error:
             raise StoppedError(f"{name}.db: {error}; nothing of this batch was written") from error
 
-    def _last_rows(self, table: StreamName, key: str) -> list[sqlite3.Row]:
-        newest = f"SELECT max(transaction_id) FROM {table} GROUP BY {key}"
-        return (
-            self._connections[table]
-            .execute(f"SELECT * FROM {table} WHERE transaction_id IN ({newest}) ORDER BY transaction_id")
-            .fetchall()
-        )
+
+def _last_rows(table: str, key: str, condition: str) -> str:
+    """Return the query of the last row of every lead or order, of those that fulfil a condition."""
+    newest = f"SELECT max(transaction_id) FROM {table} GROUP BY {key}"
+    return f"SELECT * FROM {table} WHERE transaction_id IN ({newest}) AND {condition} ORDER BY transaction_id"
+
+
+def _highest_number(connection: sqlite3.Connection, table: str, key: str) -> int:
+    """Return the highest number in keys such as mrf1-L00000041, 0 without any."""
+    (number,) = connection.execute(
+        f"SELECT max(CAST(substr({key}, instr({key}, '-') + 2) AS INTEGER)) FROM {table}"
+    ).fetchone()
+    return int(number or 0)
 
 
 def new_source(path: Path, after: int | None, rng: random.Random) -> tuple[str, int]:

@@ -1,5 +1,6 @@
 """The bot's file, read-only."""
 
+import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from typing import NamedTuple
 from crmbot_core.contracts import Stream
 from crmbot_core.contracts.models import SCHEMA_VERSION
 from crmbot_core.errors import ConfigurationError, StoppedError, TransientError
+from crmbot_producer.watermark import Watermark
 
 _BUSY_SECONDS = 5.0
 
@@ -24,11 +26,16 @@ class Identity:
     ends_at: int
 
 
-# A row as it is sent: transaction_id, event_id, lead_id, and the message, JSON made by SQLite. Bytes, because
-# Python would only decode them for the Kafka client to encode them again.
-PageRow = tuple[int, bytes, bytes, bytes]
+class Page(NamedTuple):
+    """Rows in the order of transaction_id as they are sent, keys and messages (JSON), and their watermark."""
+
+    keys: list[bytes]
+    messages: list[bytes]
+    watermark: Watermark
+
 
 _NO_END = 2**63 - 1
+_AS_IT_IS = "surrogateescape"
 _DIGEST_ROWS = 10_000
 
 
@@ -93,16 +100,21 @@ class BotFile:
         ends = [row[4] for row in rows[1:]] + [_NO_END]
         return [Identity(row[0], row[4], end) for row, end in zip(rows, ends, strict=True)]
 
-    def page(self, identity: Identity, after: int, limit: int) -> list[PageRow]:
-        """Return up to `limit` rows of the identity with transaction_id > `after`, in order."""
+    def page(self, identity: Identity, after: int, limit: int) -> Page | None:
+        """Return up to `limit` rows of the identity with transaction_id > `after`, None if there are none."""
         with self._errors():
             if self._was_replaced():
                 raise TransientError(f"{self.path} is not the file that was opened: opening it again")
-            rows: list[PageRow] = self._connection.execute(
+            last_id, event_ids, lead_ids, messages = self._connection.execute(
                 self._page_sql,
                 (SCHEMA_VERSION, identity.source_id, self._mrf, after, identity.ends_at, limit),
-            ).fetchall()
-        return rows
+            ).fetchone()
+        if last_id is None:
+            return None
+        # The bot's bytes stay what they are, UTF-8 or not: the consumer decides about them.
+        keys = [key.encode(errors=_AS_IT_IS) for key in json.loads(lead_ids.decode(errors=_AS_IT_IS))]
+        watermark = Watermark(identity.source_id, last_id, event_ids.rpartition(b"\n")[2].decode())
+        return Page(keys, messages.split(b"\n"), watermark)
 
     def digests(self, identity: Identity, up_to: int) -> Iterator[RowDigest]:
         """Yield a digest of each of the identity's rows up to `up_to`, in order, with one page in memory."""
@@ -172,8 +184,17 @@ _PAGE = "WHERE transaction_id > ?4 AND transaction_id <= ?5 ORDER BY transaction
 
 
 def _page_sql(stream: Stream) -> str:
+    """Return the query of a page as one row, so that SQLite makes it in one step while other threads run.
+
+    JSON has no bare line feed, so line feeds part the messages.
+    """
     fields = ", ".join(f"'{name}', {_PARAMETERS.get(name, name)}" for name in stream.column_names)
-    return f"SELECT transaction_id, event_id, lead_id, json_object({fields}) FROM {stream.name} {_PAGE}"
+    return (
+        "SELECT max(transaction_id), group_concat(event_id, char(10)), json_group_array(lead_id), "
+        "group_concat(message, char(10)) FROM ("
+        f"SELECT transaction_id, event_id, lead_id, json_object({fields}) AS message "
+        f"FROM {stream.name} {_PAGE})"
+    )
 
 
 def _digest_sql(stream: Stream) -> str:

@@ -7,7 +7,7 @@ from confluent_kafka.admin import NewTopic
 
 from crmbot_core.contracts import STREAMS
 from crmbot_core.errors import ConfigurationError, CrmBotError
-from crmbot_core.kafka import STATE_TOPIC, admin_client, partition_count, wait_for
+from crmbot_core.kafka import ADMIN_TIMEOUT_SECONDS, STATE_TOPIC, admin_client, partition_count, wait_for
 from crmbot_producer.settings import TopicSettings
 
 _STATE_CONFIG = {
@@ -44,7 +44,7 @@ def make_topics(kafka: Mapping[str, str], settings: TopicSettings) -> list[str]:
         )
     )
     made = []
-    for name, answer in admin.create_topics(wanted).items():
+    for name, answer in admin.create_topics(wanted, request_timeout=ADMIN_TIMEOUT_SECONDS).items():
         try:
             wait_for(answer)
             made.append(name)

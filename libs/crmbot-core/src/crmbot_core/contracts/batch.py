@@ -47,7 +47,7 @@ class BatchCheck:
         except (AttributeError, TypeError):
             # Another spelling, or a tombstone.
             return self._one_by_one(values)
-        return CheckedBatch(rows, range(len(rows)), []) if _is_utf8(values) else self._one_by_one(values)
+        return CheckedBatch(rows, range(len(rows)), []) if _is_utf8(rows) else self._one_by_one(values)
 
     def _one_by_one(self, values: Sequence[bytes | None]) -> CheckedBatch:
         rows, positions, rejected = [], [], []
@@ -64,7 +64,7 @@ class BatchCheck:
         """Return the message's row, or the reason why it has none."""
         if value is None:
             return "empty message"
-        if (match := self._match(value)) and _is_utf8([value]):
+        if (match := self._match(value)) and _is_utf8([match.groups(b"")]):
             return match.groups(b"")
         try:
             fields = self._model.model_validate_json(value).model_dump().values()
@@ -78,10 +78,11 @@ def copy_field(text: bytes) -> bytes:
     return text.replace(b"\\", b"\\\\").replace(b"\t", b"\\t").replace(b"\n", b"\\n").replace(b"\r", b"\\r")
 
 
-def _is_utf8(values: Sequence[bytes | None]) -> bool:
-    # Joined, because messages of the one spelling begin and end with ASCII: none can mend another.
+def _is_utf8(rows: Sequence[Row]) -> bool:
+    """Tell whether the fields are UTF-8; what stands between them in the one spelling is ASCII."""
     try:
-        b"".join(value or b"" for value in values).decode()
+        # With something between the fields, so that none can mend the one before it.
+        b" ".join(map(b" ".join, rows)).decode()
     except UnicodeDecodeError:
         return False
     return True

@@ -1,6 +1,7 @@
 """The audit of one MRF: do the promises hold?"""
 
 import time
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +11,7 @@ from crmbot_core.errors import TransientError
 from crmbot_core.settings import WarehouseSettings
 from crmbot_producer.audit.compare import Difference, Kind, differences
 from crmbot_producer.audit.warehouse import AuditedTable, snapshot
-from crmbot_producer.sqlite import BotFile
+from crmbot_producer.sqlite import BotFile, Identity
 
 _EXAMPLES = 20
 _WAIT_SECONDS = 0.5
@@ -60,7 +61,7 @@ def _audit_stream(
     result = StreamAudit(stream.name)
     with closing(BotFile(path, stream, mrf)) as file:
         up_to = file.newest_id()
-        _wait_for_rows(settings, stream, mrf, file.count(up_to), wait_seconds)
+        _wait_for_rows(settings, stream, mrf, file, up_to, wait_seconds)
         started = time.monotonic()
         with snapshot(settings) as connection:
             table = AuditedTable(connection, stream, mrf)
@@ -111,15 +112,29 @@ def _check_table(result: StreamAudit, table: AuditedTable) -> None:
     result.broken_promises = broken
 
 
-def _wait_for_rows(settings: WarehouseSettings, stream: Stream, mrf: str, rows: int, seconds: float) -> None:
-    """Return when the ledger has as many rows as the file, or when the time is over."""
+def _wait_for_rows(
+    settings: WarehouseSettings, stream: Stream, mrf: str, file: BotFile, up_to: int, seconds: float
+) -> None:
+    """Return when every row of the file is loaded or rejected, or when the time is over."""
+    rows, identities = file.count(up_to), file.identities()
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         try:
             with snapshot(settings) as connection:
-                if sum(AuditedTable(connection, stream, mrf).rows_in_ledger()) >= rows:
+                table = AuditedTable(connection, stream, mrf)
+                # The ledger is quick to ask, but it also counts what the file lost when it was restored.
+                if sum(table.rows_in_ledger()) >= rows and _arrived(table, identities) >= rows:
                     return
         except TransientError:
             if time.monotonic() + _WAIT_SECONDS >= deadline:
                 raise
         time.sleep(_WAIT_SECONDS)
+
+
+def _arrived(table: AuditedTable, identities: Sequence[Identity]) -> int:
+    """Return how many of the file's rows are loaded or rejected."""
+    by_source = table.rows_by_source()
+    loaded = sum(by_source.get(identity.source_id, 0) for identity in identities)
+    lost = sum(table.rows_lost_by_restoring(identity) for identity in identities)
+    _, rejected, _ = table.rows_in_ledger()
+    return loaded - lost + rejected - table.replayed()

@@ -1,0 +1,98 @@
+{{/* Labels that select the pods of a component. Arguments: root, component. */}}
+{{- define "crm-bot.selector" -}}
+app.kubernetes.io/name: crm-bot
+app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/component: {{ .component }}
+{{- end }}
+
+{{/* Labels of an object. Arguments: root, component. */}}
+{{- define "crm-bot.labels" -}}
+{{ include "crm-bot.selector" . }}
+app.kubernetes.io/part-of: crm-bot
+app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .root.Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
+crm-bot/mrf: {{ .root.Values.mrf }}
+{{- end }}
+
+{{/* The service's settings that are not secret, as environment variables. */}}
+{{- define "crm-bot.settings" -}}
+{{- $v := .Values }}
+{{- if not (or $v.kafka.bootstrapServers $v.kafka.existingSecret) }}
+{{- fail "kafka: set bootstrapServers, or an existingSecret that has KAFKA_BOOTSTRAP_SERVERS" }}
+{{- end }}
+{{- if not (or $v.warehouse.dsn $v.warehouse.existingSecret) }}
+{{- fail "warehouse: set dsn, or an existingSecret that has WAREHOUSE_DSN" }}
+{{- end -}}
+MRF: {{ $v.mrf }}
+TIMEZONE: {{ $v.timezone }}
+LOG_LEVEL: {{ $v.logLevel }}
+{{- with $v.kafka.bootstrapServers }}
+KAFKA_BOOTSTRAP_SERVERS: {{ . | quote }}
+{{- end }}
+{{- range $name, $value := $v.kafka.config }}
+{{ $name }}: {{ $value | quote }}
+{{- end }}
+{{- if or $v.kafka.ca.secret $v.kafka.ca.configMap }}
+KAFKA_SSL_CA_LOCATION: /etc/crmbot/kafka/{{ $v.kafka.ca.key }}
+{{- end }}
+{{- with $v.warehouse.dsn }}
+WAREHOUSE_DSN: {{ . | quote }}
+{{- end }}
+{{- if or $v.warehouse.ca.secret $v.warehouse.ca.configMap }}
+PGSSLMODE: verify-full
+PGSSLROOTCERT: /etc/crmbot/warehouse/{{ $v.warehouse.ca.key }}
+{{- end }}
+PARTITIONS: {{ $v.topics.partitions | int64 | quote }}
+REPLICATION_FACTOR: {{ $v.topics.replicationFactor | int64 | quote }}
+RETENTION_HOURS: {{ $v.topics.retentionHours | int64 | quote }}
+DATA_DIR: /data
+MANAGERS: {{ $v.generator.managers | int64 | quote }}
+PAGE_ROWS: {{ $v.producer.pageRows | int64 | quote }}
+POLL_SECONDS: {{ $v.producer.pollSeconds | quote }}
+BATCH_ROWS: {{ $v.consumer.batchRows | int64 | quote }}
+BATCH_SECONDS: {{ $v.consumer.batchSeconds | quote }}
+DRAIN_SECONDS: {{ $v.consumer.drainSeconds | quote }}
+MAX_REJECTS_IN_A_ROW: {{ $v.consumer.maxRejectsInARow | int64 | quote }}
+OUTPUT_DIR: /workbooks
+{{- end }}
+
+{{/* The Secret that holds a role's way into the warehouse. Arguments: root, role (migrate, audit, export or none). */}}
+{{- define "crm-bot.warehouseSecret" -}}
+{{- $own := "" }}
+{{- with .role }}{{ $own = get $.root.Values.warehouse (printf "%sSecret" .) }}{{ end }}
+{{- $own | default .root.Values.warehouse.existingSecret }}
+{{- end }}
+
+{{/* The name of a service's image. Arguments: root, service. */}}
+{{- define "crm-bot.image" -}}
+{{- $all := .root.Values.image }}
+{{- $own := (get .root.Values .service).image }}
+{{- with $all.registry }}{{ . }}/{{ end }}{{ $own.repository }}:{{ $own.tag | default $all.tag | default .root.Chart.AppVersion }}
+{{- end }}
+
+{{/* The claim that holds the workbooks. */}}
+{{- define "crm-bot.workbooks" -}}
+{{ .Values.exporter.workbooks.existingClaim | default (printf "%s-workbooks" .Release.Name) }}
+{{- end }}
+
+{{/* The claim that holds the bot's files. */}}
+{{- define "crm-bot.data" -}}
+{{ .Values.bot.persistence.existingClaim | default (printf "data-%s-bot-0" .Release.Name) }}
+{{- end }}
+
+{{/* The MRF's entry of dags/data2excel.yaml: what differs from that file's defaults in this release. */}}
+{{- define "crm-bot.dagEntry" -}}
+{{ .Values.mrf }}:
+  title: {{ .Values.title | default .Values.mrf }}
+  timezone: {{ .Values.timezone }}
+  schedule: {{ .Values.exporter.schedule | quote }}
+  namespace: {{ .Release.Namespace }}
+  image: {{ include "crm-bot.image" (dict "root" . "service" "exporter") }}
+  service_account: {{ .Release.Name }}-exporter
+  {{- with include "crm-bot.warehouseSecret" (dict "root" . "role" "export") }}
+  warehouse_secret: {{ . }}
+  {{- end }}
+  output_claim: {{ include "crm-bot.workbooks" . }}
+  fs_group: {{ .Values.podSecurityContext.fsGroup | int64 }}
+{{- end }}

@@ -1,0 +1,148 @@
+"""The services under torture, each kept running as Kubernetes would keep it."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from devstack import launch as launch_script
+from tests.chaos.history import History
+
+_BIN = Path(sys.executable).parent
+# A service ends with the thread that forked it, so one that lives as long as this process forks all.
+_SPAWNER = ThreadPoolExecutor(1, thread_name_prefix="crew-spawner")
+_RESTART_SECONDS = 0.5
+_GRACE_SECONDS = 40
+_STOPPED_CODES = (2, 3)  # a person has to decide: nothing in a run may come to this
+
+
+@dataclass
+class Member:
+    """A service that is started again whenever it ends, until it is retired."""
+
+    name: str
+    command: tuple[str, ...]
+    environment: Mapping[str, str]
+    log: Path
+    process: "subprocess.Popen[bytes]"
+    is_retired: bool = False
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal; a process that has just ended does not mind."""
+        self.process.send_signal(number)
+
+
+@dataclass
+class Crew:
+    """All members; one thread starts again what has ended."""
+
+    folder: Path
+    environment: Mapping[str, str]
+    history: History
+    members: list[Member] = field(default_factory=list)
+    refusals: list[str] = field(default_factory=list)
+    _lock: threading.RLock = field(default_factory=threading.RLock)
+    _is_over: threading.Event = field(default_factory=threading.Event)
+    _names: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._watch = threading.Thread(target=self._keep_running, name="crew", daemon=True)
+        self._watch.start()
+
+    def hire(self, name: str, environment: Mapping[str, str], *command: str) -> Member:
+        """Start a service and keep it running."""
+        self._names[name] = self._names.get(name, 0) + 1
+        member_name = f"{name}-{self._names[name]}"
+        log = self.folder / f"{member_name}.log"
+        everything = {**self.environment, **environment, "PGAPPNAME": member_name}
+        member = Member(member_name, command, everything, log, self._spawn(command, everything, log))
+        with self._lock:
+            self.members.append(member)
+        return member
+
+    def retire(self, member: Member) -> None:
+        """End a service for good, with SIGTERM and within its grace."""
+        with self._lock:
+            member.is_retired = True
+            self.members.remove(member)
+        member.send(signal.SIGCONT)
+        member.process.terminate()
+        self._must_end(member)
+
+    def restart(self, member: Member) -> None:
+        """End a service with SIGTERM and start it again, as a rolling update does."""
+        with self._lock:
+            member.process.terminate()
+            self._must_end(member)
+            member.process = self._spawn(member.command, member.environment, member.log)
+
+    def run(self, environment: Mapping[str, str], *command: str) -> str:
+        """Run a command that has to succeed, and return its output."""
+        done = subprocess.run(
+            [_BIN / command[0], *command[1:]],
+            env={**self.environment, **environment},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode != 0:
+            raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}: {done.stderr}")
+        return done.stdout
+
+    def dismiss(self) -> None:
+        """End all services."""
+        self._is_over.set()
+        self._watch.join()
+        for member in list(self.members):
+            self.retire(member)
+
+    def __getitem__(self, role: str) -> list[Member]:
+        """Return the members whose name begins with a role, such as "consumer" or "producer-mrf1"."""
+        with self._lock:
+            return [member for member in self.members if member.name.startswith(role)]
+
+    def _keep_running(self) -> None:
+        while not self._is_over.wait(_RESTART_SECONDS):
+            with self._lock:
+                for member in self.members:
+                    code = member.process.poll()
+                    if code is None:
+                        continue
+                    self.history.add("ended", service=member.name, code=code)
+                    if code in _STOPPED_CODES and "taken over" not in member.log.read_text()[-2000:]:
+                        self.refusals.append(f"{member.name} ended with {code}: {_last_line(member.log)}")
+                    member.process = self._spawn(member.command, member.environment, member.log)
+
+    def _must_end(self, member: Member) -> None:
+        started = time.monotonic()
+        try:
+            member.process.wait(_GRACE_SECONDS)
+        except subprocess.TimeoutExpired:
+            member.process.kill()
+            self.refusals.append(f"{member.name} did not end within {_GRACE_SECONDS} s of SIGTERM")
+        self.history.add("retired", service=member.name, seconds=round(time.monotonic() - started, 1))
+
+    def _spawn(
+        self, command: tuple[str, ...], environment: Mapping[str, str], log: Path
+    ) -> "subprocess.Popen[bytes]":
+        launch = [sys.executable, "-I", "-S", launch_script.__file__]
+        launch += map(str, (os.getpid(), int(signal.SIGKILL), os.geteuid(), os.getegid()))
+        with log.open("ab") as output:
+            return _SPAWNER.submit(
+                subprocess.Popen[bytes],
+                [*launch, str(_BIN / command[0]), *command[1:]],
+                env={**os.environ, **environment},
+                stdout=output,
+                stderr=output,
+            ).result()
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(errors="replace").splitlines()
+    return lines[-1] if lines else ""

@@ -1,0 +1,301 @@
+"""What each switch of the values does to the objects."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.chart.rendering import CHART, DEFAULT, Rendered, dashboard, helm, text
+
+CI = CHART / "ci"
+STREAMS = ("actions", "nature")
+
+
+def test_the_objects_of_a_release() -> None:
+    rendered = Rendered()
+    assert rendered.names("StatefulSet") == {"mrf1-bot"}
+    assert rendered.names("Deployment") == {"mrf1-consumer-actions", "mrf1-consumer-nature", "mrf1-exporter"}
+    assert rendered.names("Job") == {"mrf1-topics", "mrf1-migrate"}
+    assert rendered.names("Pod") == {"mrf1-audit"}
+    assert rendered.names("PersistentVolumeClaim") == {"mrf1-workbooks"}
+    assert rendered.names("ServiceAccount") == {"mrf1-bot", "mrf1-consumer", "mrf1-exporter"}
+    containers = [container["name"] for container in rendered.pod("mrf1-bot")["containers"]]
+    assert containers == ["generator", "producer-actions", "producer-nature"]
+
+
+def test_as_little_as_possible() -> None:
+    rendered = Rendered(CI / "minimal-values.yaml")
+    assert rendered.kinds() == {"ConfigMap", "Deployment", "Pod", "Service", "ServiceAccount", "StatefulSet"}
+    assert rendered.names("Deployment") == {"mrf1-consumer-actions", "mrf1-consumer-nature"}
+    assert rendered.names("ServiceAccount") == {"mrf1-bot", "mrf1-consumer"}
+
+
+@pytest.mark.parametrize(
+    ("value", "complaint"),
+    [
+        ('mrf="MRF1"', "mrf"),
+        ("consumer.replica=3", "replica"),
+        ("consumer.replicas.action=3", "action"),
+        ("generator.backfill.row=3", "row"),
+        ("networkPolicy.kafka.port=9092", "port"),
+        ("metrics.podMonitor.enable=true", "enable"),
+        ("exporter.workbooks.sise=1Gi", "sise"),
+        ("bot.pod.nodeselector.a=b", "nodeselector"),
+        ("consumer.resources.limit.memory=1Gi", "limit"),
+        ("topics.partitions=0", "partitions"),
+        ("kafka.config.security=SSL", "security"),
+        ("kafka.config.KAFKA_SASL_PASSWORD=x", "KAFKA_SASL_PASSWORD"),
+        ("warehouse.dsn=host=x password=y", "dsn"),
+        ("warehouse.dsn=postgresql://user:secret@host/db", "dsn"),
+    ],
+)
+def test_a_typo_or_a_secret_is_refused_by_name(value: str, complaint: str) -> None:
+    done = helm("template", "mrf1", str(CHART), f"--values={DEFAULT}", f"--set={value}")
+    assert done.returncode != 0
+    assert complaint in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("given", "complaint"),
+    [
+        ("warehouse.existingSecret=warehouse", "kafka: set bootstrapServers"),
+        ("kafka.existingSecret=kafka", "warehouse: set dsn"),
+    ],
+)
+def test_what_is_missing_is_named(given: str, complaint: str) -> None:
+    done = helm("template", "mrf1", str(CHART), "--set=mrf=mrf1", f"--set={given}")
+    assert done.returncode != 0
+    assert complaint in done.stderr
+
+
+def test_topics_come_before_tables_and_both_before_the_release() -> None:
+    rendered = Rendered()
+    weights = {}
+    for document in rendered.objects:
+        annotations = document["metadata"].get("annotations", {})
+        if annotations.get("helm.sh/hook") == "pre-install,pre-upgrade":
+            weights[document["kind"], document["metadata"]["name"]] = int(annotations["helm.sh/hook-weight"])
+    config, policy = (
+        weights.pop(("ConfigMap", "mrf1-hooks-config")),
+        weights.pop(("NetworkPolicy", "mrf1-hooks")),
+    )
+    assert weights[("Job", "mrf1-topics")] < weights[("Job", "mrf1-migrate")]
+    assert max(config, policy) < weights[("Job", "mrf1-topics")]
+    assert len(weights) == 2
+    # What the Jobs use is a hook too, or the user's: nothing of the release is there yet.
+    for name in ("topics", "migrate"):
+        container = rendered.container(f"mrf1-{name}", name)
+        assert container["envFrom"][0] == {"configMapRef": {"name": "mrf1-hooks-config"}}
+        assert "serviceAccountName" not in rendered.pod(f"mrf1-{name}")
+    hooks, own = (rendered.one("ConfigMap", f"mrf1-{name}")["data"] for name in ("hooks-config", "config"))
+    assert hooks == own
+
+
+def test_a_changed_setting_rolls_the_pods_that_read_it() -> None:
+    def checksums(**values: str) -> set[str]:
+        pods = Rendered(DEFAULT, **values).pods()
+        return {p["metadata"].get("annotations", {}).get("checksum/config") for _, p in pods} - {None}
+
+    (before,) = checksums()
+    (after,) = checksums(consumer__batchRows="5000")
+    assert before != after
+    assert checksums(title='"Центр"') == {before}
+
+
+@pytest.mark.parametrize(("drain", "grace"), [("20", 45), ("0.5", 26), ("300", 325)])
+def test_the_consumers_have_time_to_drain(drain: str, grace: int) -> None:
+    rendered = Rendered(DEFAULT, consumer__drainSeconds=drain)
+    assert rendered.pod("mrf1-consumer-actions")["terminationGracePeriodSeconds"] == grace
+    assert rendered.one("ConfigMap", "mrf1-config")["data"]["DRAIN_SECONDS"] == drain
+
+
+def test_a_consumer_for_each_partition_unless_told_otherwise() -> None:
+    def replicas(**values: str) -> list[int]:
+        rendered = Rendered(DEFAULT, topics__partitions="7", **values)
+        return [rendered.one("Deployment", f"mrf1-consumer-{s}")["spec"]["replicas"] for s in STREAMS]
+
+    assert replicas() == [7, 7]
+    assert replicas(consumer__replicas__actions="2") == [2, 7]
+    assert replicas(consumer__replicas__nature="0") == [7, 0]
+
+
+@pytest.mark.parametrize("stream", STREAMS)
+def test_keda_scales_on_the_group_and_the_topic_of_the_stream(stream: str) -> None:
+    rendered = Rendered(CI / "keda-values.yaml")
+    spec = rendered.one("ScaledObject", f"mrf1-consumer-{stream}")["spec"]
+    deployment = rendered.one("Deployment", spec["scaleTargetRef"]["name"])
+    assert "replicas" not in deployment["spec"]
+    assert (spec["minReplicaCount"], spec["maxReplicaCount"]) == (1, 6)
+    (trigger,) = spec["triggers"]
+    assert trigger["authenticationRef"] == {"name": "kafka-keda"}
+    assert trigger["metadata"] == {
+        "bootstrapServersFromEnv": "KAFKA_BOOTSTRAP_SERVERS",
+        "topic": f"crm_bot_{stream}_mrf1",
+        "consumerGroup": f"crmbot-consumer-crm_bot_{stream}_mrf1",
+        "lagThreshold": "20000",
+        "offsetResetPolicy": "earliest",
+        "sasl": "scram_sha512",
+        "tls": "enable",
+    }
+    source = Path(CHART.parents[1], "services/consumer/src/crmbot_consumer/kafka.py").read_text(
+        encoding="utf-8"
+    )
+    assert '"group.id": f"crmbot-consumer-{topic}"' in source
+
+
+def test_ca_files_are_mounted_where_the_clients_look() -> None:
+    rendered = Rendered(CI / "sasl-values.yaml")
+    settings = rendered.one("ConfigMap", "mrf1-config")["data"]
+    spec, container = (
+        rendered.pod("mrf1-consumer-actions"),
+        rendered.container("mrf1-consumer-actions", "consumer"),
+    )
+    mounts = {mount["mountPath"]: mount["name"] for mount in container["volumeMounts"]}
+    volumes = {volume["name"]: volume for volume in spec["volumes"]}
+    kafka, _, kafka_file = settings["KAFKA_SSL_CA_LOCATION"].rpartition("/")
+    warehouse, _, warehouse_file = settings["PGSSLROOTCERT"].rpartition("/")
+    assert (kafka_file, warehouse_file) == ("ca.crt", "root.pem")
+    assert volumes[mounts[kafka]]["secret"] == {"secretName": "kafka-ca"}
+    assert volumes[mounts[warehouse]]["configMap"] == {"name": "corporate-ca"}
+    assert settings["PGSSLMODE"] == "verify-full"
+    assert container["image"] == "registry.example.com/sales/crmbot-consumer:1.2.3"
+    assert spec["imagePullSecrets"] == [{"name": "registry-login"}]
+
+
+def test_a_real_bot_takes_the_generators_place() -> None:
+    rendered = Rendered(CI / "real-bot-values.yaml")
+    spec = rendered.pod("mrf1-bot")
+    assert [c["name"] for c in spec["containers"]] == ["producer-actions", "producer-nature", "bot"]
+    assert {"name": "data", "persistentVolumeClaim": {"claimName": "bot-files"}} in spec["volumes"]
+    assert "volumeClaimTemplates" not in rendered.one("StatefulSet", "mrf1-bot")["spec"]
+    audit = rendered.pod("mrf1-audit")
+    assert {"name": "data", "persistentVolumeClaim": {"claimName": "bot-files"}} in audit["volumes"]
+
+
+def test_a_backfill_is_done_once_and_before_the_bot_starts() -> None:
+    rendered = Rendered(CI / "backfill-values.yaml")
+    (container,) = rendered.pod("mrf1-bot")["initContainers"]
+    assert container["args"] == ["backfill", "--if-new", "--rows", "180000", "--days", "30"]
+    assert "initContainers" not in Rendered().pod("mrf1-bot")
+
+
+def test_the_audit_runs_where_the_files_are() -> None:
+    rendered = Rendered(CI / "placement-values.yaml")
+    audit, bot = rendered.pod("mrf1-audit"), rendered.one("StatefulSet", "mrf1-bot")
+    (term,) = audit["affinity"]["podAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+    assert term["topologyKey"] == "kubernetes.io/hostname"
+    assert term["labelSelector"]["matchLabels"] == bot["spec"]["selector"]["matchLabels"]
+    assert audit["nodeSelector"] == rendered.pod("mrf1-bot")["nodeSelector"]
+
+
+def test_own_nodes_labels_variables_and_volumes() -> None:
+    rendered = Rendered(CI / "placement-values.yaml")
+    for name, template in rendered.pods():
+        spec = template["spec"]
+        assert template["metadata"]["labels"]["team"] == "sales", name
+        assert template["metadata"]["annotations"]["example.com/cost"] == "sales", name
+        assert spec["priorityClassName"] == "high", name
+        assert spec["tolerations"] == [{"key": "sales", "operator": "Exists"}], name
+        mounts = [mount["name"] for container in spec["containers"] for mount in container["volumeMounts"]]
+        assert mounts.count("extra") == len(spec["containers"]), name
+    disk = {"example.com/disk": "ssd"}
+    assert rendered.pod("mrf1-bot")["nodeSelector"] == {"kubernetes.io/os": "linux"} | disk
+    assert rendered.pod("mrf1-exporter")["nodeSelector"] == {"kubernetes.io/os": "linux"}
+    consumer = rendered.container("mrf1-consumer-actions", "consumer")
+    assert {"name": "KAFKA_FETCH_WAIT_MAX_MS", "value": "500"} in consumer["env"]
+    (spread,) = rendered.pod("mrf1-consumer-actions")["topologySpreadConstraints"]
+    assert spread["topologyKey"] == "topology.kubernetes.io/zone"
+    (claim,) = rendered.one("StatefulSet", "mrf1-bot")["spec"]["volumeClaimTemplates"]
+    assert claim["spec"]["storageClassName"] == "local"
+    workbooks = rendered.one("PersistentVolumeClaim", "mrf1-workbooks")
+    assert workbooks["spec"]["accessModes"] == ["ReadWriteMany"]
+
+
+def test_the_workbooks_outlive_the_release_unless_told_otherwise() -> None:
+    def annotations(**values: str) -> dict[str, str]:
+        claim = Rendered(DEFAULT, **values).one("PersistentVolumeClaim", "mrf1-workbooks")
+        found: dict[str, str] = claim["metadata"].get("annotations", {})
+        return found
+
+    assert annotations() == {"helm.sh/resource-policy": "keep"}
+    assert annotations(exporter__workbooks__retain="false") == {}
+
+
+def test_airflow_may_run_pods_here_and_nothing_else() -> None:
+    rendered = Rendered(DEFAULT, airflow__serviceAccounts='[{"name": "a", "namespace": "b"}, {"name": "c"}]')
+    rules = {tuple(r["resources"]): r["verbs"] for r in rendered.one("Role", "mrf1-airflow")["rules"]}
+    assert rules.keys() == {("pods",), ("pods/log",), ("events",)}
+    assert {"create", "get", "list", "watch", "patch", "delete"} == set(rules["pods",])
+    subjects = rendered.one("RoleBinding", "mrf1-airflow")["subjects"]
+    assert [(s["name"], s["namespace"]) for s in subjects] == [("a", "b"), ("c", "crm-bot")]
+
+
+def test_the_notes_hold_the_mrfs_entry_for_the_dags() -> None:
+    template = (CHART / "templates" / "_helpers.tpl").read_text(encoding="utf-8")
+    entry = template[template.index('{{- define "crm-bot.dagEntry" -}}') :]
+    keys = set(re.findall(r"^  (\w+): ", entry, re.MULTILINE))
+    config = yaml.safe_load((CHART.parents[1] / "dags" / "data2excel.yaml").read_text(encoding="utf-8"))
+    assert keys <= config["defaults"].keys() | config["mrfs"]["mrf1"].keys()
+    assert {"title", "timezone", "service_account", "output_claim", "warehouse_secret", "namespace"} <= keys
+
+
+def test_a_prometheus_without_the_operator_finds_annotations() -> None:
+    def annotated(*files: Path) -> set[str]:
+        key = "prometheus.io/scrape"
+        return {
+            n for n, p in Rendered(*files).pods() if p["metadata"].get("annotations", {}).get(key) == "true"
+        }
+
+    assert annotated(DEFAULT) == {
+        "mrf1-bot",
+        "mrf1-consumer-actions",
+        "mrf1-consumer-nature",
+        "mrf1-exporter",
+    }
+    assert annotated(CI / "monitoring-values.yaml") == set()
+
+
+def test_the_pod_monitor_asks_every_port() -> None:
+    rendered = Rendered(CI / "monitoring-values.yaml")
+    monitor = rendered.one("PodMonitor", "mrf1")
+    assert monitor["metadata"]["labels"]["release"] == "prometheus"
+    asked = {endpoint["port"] for endpoint in monitor["spec"]["podMetricsEndpoints"]}
+    ports = set()
+    for name, template in rendered.pods():
+        for container in template["spec"]["containers"]:
+            for port in container.get("ports", []):
+                ports.add(port["name"])
+                selected = monitor["spec"]["selector"]["matchLabels"].items()
+                assert selected <= template["metadata"]["labels"].items(), name
+    assert asked == ports
+
+
+def test_each_release_has_a_dashboard_of_its_own() -> None:
+    rendered = Rendered(CI / "monitoring-values.yaml", title='"Центр"')
+    config = rendered.one("ConfigMap", "mrf1-dashboard")["metadata"]
+    assert config["labels"]["grafana_dashboard"] == "1"
+    assert config["annotations"] == {"grafana_folder": "Sales"}
+    found = dashboard(rendered)
+    assert (found["uid"], found["title"]) == ("crmbot-mrf1", "MRF end to end: mrf1 Центр")
+    (variable,) = (v for v in found["templating"]["list"] if v["name"] == "mrf")
+    assert variable["current"] == {"text": "mrf1", "value": "mrf1"}
+
+
+def test_metrics_that_are_asked_for_exist() -> None:
+    made = set()
+    for file in CHART.parents[1].glob("services/*/src/**/*.py"):
+        made |= set(re.findall(r'"(crmbot_[a-z_]+)"', file.read_text(encoding="utf-8")))
+    panels = [p for p in dashboard(Rendered())["panels"] if p["type"] != "row"]
+    expressions = {p["title"]: " ".join(target["expr"] for target in p["targets"]) for p in panels}
+    (group,) = Rendered(CI / "monitoring-values.yaml").one("PrometheusRule", "mrf1")["spec"]["groups"]
+    expressions |= {rule["alert"]: rule["expr"] for rule in group["rules"]}
+    assert len(expressions) > 15
+    for name, expression in expressions.items():
+        asked = {re.sub(r"_(bucket|sum|count)$", "", m) for m in re.findall(r"crmbot_[a-z_]+", expression)}
+        assert asked, name
+        assert asked <= made, name
+
+
+def test_values_have_no_effect_that_depends_on_the_time() -> None:
+    assert text.__wrapped__(DEFAULT) == text.__wrapped__(DEFAULT)

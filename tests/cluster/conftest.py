@@ -1,0 +1,137 @@
+"""A real cluster with the platform and two MRFs, installed by skaffold as anyone would.
+
+`make cluster-test` runs them; without its CLUSTER_TESTS they are skipped: no cluster is taken by chance.
+"""
+
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.airflow import Airflow
+from tests.cluster.kube import ROOT, CommandError, kubectl, port_forward, run
+from tests.cluster.prometheus import Prometheus
+from tests.cluster.release import Release
+
+Timed = Callable[[str], AbstractContextManager[None]]
+_TIMES: list[tuple[str, float]] = []
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if report.when == "call" and report.nodeid.startswith("tests/cluster/"):
+        _TIMES.append((report.nodeid.rpartition("::")[2], report.duration))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how long each step took, where it was a second or more."""
+    if _TIMES:
+        terminalreporter.section("steps on the cluster")
+        for step, seconds in [*_TIMES, ("together", sum(seconds for _, seconds in _TIMES))]:
+            if seconds >= 1:
+                terminalreporter.write_line(f"{seconds:7.1f} s  {step}")
+
+
+@pytest.fixture(scope="session")
+def timed() -> Timed:
+    """Return a context manager that notes how long a step took."""
+
+    @contextmanager
+    def step(name: str) -> Iterator[None]:
+        start = time.monotonic()
+        try:
+            yield
+        finally:
+            _TIMES.append((name, time.monotonic() - start))
+
+    return step
+
+
+@pytest.fixture(scope="session")
+def cluster(timed: Timed, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A cluster, and an environment in which kubectl, helm and skaffold see that one alone."""
+    if not os.environ.get("CLUSTER_TESTS"):
+        pytest.skip("run by make cluster-test: see docs/cluster.md")
+    with timed("cluster, Docker engine and base image"):
+        done = subprocess.run(
+            ["sh", "-c", 'variables=$(tests/cluster/cluster.sh up) && eval "$variables" && env -0'],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+            timeout=900,
+        )
+    for line in filter(None, done.stdout.split("\0")):
+        name, _, value = line.partition("=")
+        os.environ[name] = value
+    config = tmp_path_factory.mktemp("kube") / "config"
+    context = ("--minify", "--flatten", "--raw", f"--context={os.environ['CLUSTER_CONTEXT']}")
+    config.touch(mode=0o600)
+    config.write_text(run("kubectl", "config", "view", *context))
+    os.environ["KUBECONFIG"] = str(config)
+
+
+@pytest.fixture(scope="session")
+def images(cluster: None, timed: Timed, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Every image, built and in the cluster: a file with their names, as skaffold writes it."""
+    file = tmp_path_factory.mktemp("images") / "images.json"
+    with timed("images: build and load"):
+        run("skaffold", "build", f"--file-output={file}", seconds=1500)
+    return file
+
+
+@pytest.fixture(scope="session")
+def installed(images: Path, timed: Timed) -> None:
+    """Platform, mrf1 and mrf2, installed or upgraded to what the working tree says."""
+    with timed("install the platform and two MRFs"):
+        try:
+            # The label is skaffold's own and new at each run, which would replace every pod.
+            label = "--label=skaffold.dev/run-id=crm-bot"
+            run("skaffold", "deploy", f"--build-artifacts={images}", label, seconds=900)
+        except CommandError:
+            print(kubectl("get", "pods,events"))
+            raise
+
+
+@pytest.fixture(scope="session")
+def mrf1(installed: None) -> Release:
+    return Release("mrf1")
+
+
+@pytest.fixture(scope="session")
+def mrf2(installed: None) -> Release:
+    return Release("mrf2")
+
+
+@pytest.fixture(scope="session")
+def busy_mrf1(mrf1: Release, timed: Timed) -> Release:
+    """mrf1 while its bot writes 300 rows a second."""
+    with timed("upgrade mrf1 to 300 rows/s"):
+        mrf1.upgrade(generator__rate=300)
+    return mrf1
+
+
+@pytest.fixture(scope="session")
+def prometheus(installed: None) -> Iterator[Prometheus]:
+    with port_forward("service/platform-prometheus", 9090) as url:
+        yield Prometheus(url)
+
+
+@pytest.fixture(scope="session")
+def airflow(installed: None) -> Iterator[Airflow]:
+    secret = kubectl("get", "secret", "platform-airflow", "--output=jsonpath={.data.passwords\\.json}")
+    with port_forward("service/platform-airflow", 8080) as url:
+        yield Airflow(url, secret)
+
+
+@pytest.fixture(scope="session")
+def exported_after(airflow: Airflow, mrf2: Release, timed: Timed) -> float:
+    """When a run of data2excel_mrf2 began that then succeeded, in seconds since 1970."""
+    mrf2.must_flow(1)
+    start = time.time()
+    with timed("run data2excel_mrf2 by Airflow's API"):
+        airflow.run_dag("data2excel_mrf2")
+    return start

@@ -1,0 +1,125 @@
+"""kubectl and helm as functions, and waiting for what they say."""
+
+import json
+import socket
+import subprocess
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+NAMESPACE = "crm-bot"
+ROOT = Path(__file__).parents[2]
+
+_Result = TypeVar("_Result")
+Object = dict[str, Any]
+
+
+class CommandError(AssertionError):
+    """A command failed; the message has its output."""
+
+
+def run(*command: str, stdin: str = "", seconds: float = 300) -> str:
+    """Return what a command prints.
+
+    Raises:
+        CommandError: if it exits with another code than 0.
+    """
+    done = subprocess.run(command, cwd=ROOT, input=stdin, capture_output=True, text=True, timeout=seconds)
+    if done.returncode:
+        raise CommandError(f"{' '.join(command)}: exit code {done.returncode}\n{done.stdout}\n{done.stderr}")
+    return done.stdout
+
+
+def kubectl(*arguments: str, seconds: float = 300) -> str:
+    return run("kubectl", "--namespace", NAMESPACE, *arguments, seconds=seconds)
+
+
+def helm(*arguments: str, seconds: float = 300) -> str:
+    return run("helm", "--namespace", NAMESPACE, *arguments, seconds=seconds)
+
+
+def get(*arguments: str) -> Object:
+    """Return what `kubectl get` says, as JSON."""
+    answer: Object = json.loads(kubectl("get", *arguments, "--output", "json"))
+    return answer
+
+
+def pods(selector: str) -> list[Object]:
+    """Return the pods with these labels, without those that are going."""
+    items: list[Object] = get("pods", "--selector", selector)["items"]
+    return [pod for pod in items if "deletionTimestamp" not in pod["metadata"]]
+
+
+def is_ready(pod: Object) -> bool:
+    conditions = pod["status"].get("conditions", [])
+    return any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)
+
+
+def execute(pod: str, *command: str, container: str | None = None, seconds: float = 300) -> str:
+    """Run a command in a pod (or `deploy/…`) and return what it prints."""
+    chosen = ["--container", container] if container else []
+    return kubectl("exec", pod, *chosen, "--", *command, seconds=seconds)
+
+
+def until(what: str, check: Callable[[], _Result], *, seconds: float = 120) -> _Result:
+    """Call `check` until it returns something true, and return that.
+
+    An answer that is an error of a command or of a connection is "not yet".
+
+    Raises:
+        AssertionError: if it does not within `seconds`; the message has the last answer.
+    """
+    end = time.monotonic() + seconds
+    while True:
+        answer: _Result | Exception
+        try:
+            answer = check()
+            if answer:
+                return answer
+        except (CommandError, OSError) as error:
+            answer = error
+        if time.monotonic() > end:
+            raise AssertionError(f"not within {seconds:.0f} s: {what}; last answer: {answer}")
+        time.sleep(0.5)
+
+
+@contextmanager
+def port_forward(target: str, port: int) -> Iterator[str]:
+    """Yield the URL of a port of a service in the cluster."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        local = probe.getsockname()[1]
+    command = ["kubectl", "--namespace", NAMESPACE, "port-forward", target, f"{local}:{port}"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as forward:
+        try:
+            until(f"{target} is forwarded", lambda: _listens(local), seconds=30)
+            yield f"http://127.0.0.1:{local}"
+        finally:
+            forward.terminate()
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def request(
+    url: str,
+    body: Object | None = None,
+    *,
+    method: str | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Object:
+    """Return the JSON that a server answers; raises OSError otherwise."""
+    call = urllib.request.Request(
+        url,
+        data=json.dumps(body).encode() if body is not None else None,
+        method=method,
+        headers={"Content-Type": "application/json", **(headers or {})},
+    )
+    with urllib.request.urlopen(call, timeout=30) as answer:
+        content: Object = json.load(answer)
+        return content

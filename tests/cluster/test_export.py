@@ -1,0 +1,29 @@
+"""Airflow's run saves workbooks on the MRF's volume."""
+
+import subprocess
+from io import BytesIO
+
+import openpyxl
+import pytest
+
+from tests.cluster.kube import NAMESPACE, execute, pods
+from tests.cluster.release import Release
+
+
+@pytest.mark.parametrize("stream", ["actions", "nature"])
+def test_the_workbook_is_on_the_volume_and_opens(stream: str, exported_after: float, mrf2: Release) -> None:
+    path = f"/workbooks/{stream}_{mrf2.mrf}.xlsx"
+    saved = float(execute(f"deploy/{mrf2.mrf}-exporter", "stat", "--format=%Y", path))
+    assert saved >= int(exported_after)
+    content = subprocess.run(
+        ["kubectl", "--namespace", NAMESPACE, "exec", f"deploy/{mrf2.mrf}-exporter", "--", "cat", path],
+        check=True,
+        stdout=subprocess.PIPE,
+        timeout=60,
+    ).stdout
+    summary = openpyxl.load_workbook(BytesIO(content), read_only=True).worksheets[0]
+    assert any("Северо-Запад" in str(cell.value) for row in summary.iter_rows() for cell in row)
+
+
+def test_the_pods_of_a_run_that_succeeded_are_gone(exported_after: float, mrf2: Release) -> None:
+    assert pods(f"app.kubernetes.io/name=crmbot-exporter,app.kubernetes.io/instance={mrf2.mrf}") == []
