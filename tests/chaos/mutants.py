@@ -106,7 +106,7 @@ MUTANTS = (
         "            self._producer.commit_transaction(_TIMEOUT_SECONDS)\n"
         "            self._producer.begin_transaction()\n"
         "            # Faster than produce_batch",
-        faults=(kill_producers_on_a_slow_network,) * 2,
+        faults=(kill_producers_on_a_slow_network,) * 6,
     ),
     Mutant(
         "the watermark is not read back",
