@@ -4,6 +4,7 @@ import random
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -41,7 +42,10 @@ def exit_codes(service: str) -> Iterator[None]:
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
     except Exception:
-        structlog.get_logger().exception("crashed", service=service)
+        if structlog.is_configured():
+            structlog.get_logger().exception("crashed", service=service)
+        else:  # its default would show local variables
+            traceback.print_exc()
         sys.exit(EXIT_CRASH)
 
 

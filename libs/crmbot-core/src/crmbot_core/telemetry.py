@@ -13,6 +13,8 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import structlog
 from prometheus_client import make_wsgi_app
+from structlog.tracebacks import ExceptionDictTransformer
+from structlog.typing import Processor
 
 from crmbot_core.errors import ConfigurationError
 from crmbot_core.settings import LogSettings
@@ -31,10 +33,7 @@ def configure_logging(settings: LogSettings, service: str) -> Logger:
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
-            if is_console
-            else structlog.processors.dict_tracebacks,
-            *([] if is_console else [structlog.processors.JSONRenderer(ensure_ascii=False)]),
+            *(_console() if is_console else _json()),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(
             logging.getLevelNamesMapping()[settings.log_level]
@@ -44,6 +43,20 @@ def configure_logging(settings: LogSettings, service: str) -> Logger:
     )
     logger: Logger = structlog.get_logger().bind(service=service)
     return logger
+
+
+def _json() -> list[Processor]:
+    # Without local variables: they may hold passwords and personal data.
+    tracebacks = ExceptionDictTransformer(show_locals=False)
+    return [
+        structlog.processors.ExceptionRenderer(tracebacks),
+        structlog.processors.JSONRenderer(ensure_ascii=False),
+    ]
+
+
+def _console() -> list[Processor]:
+    plain = structlog.dev.plain_traceback
+    return [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)]
 
 
 class Health:

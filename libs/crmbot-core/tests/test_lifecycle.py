@@ -1,0 +1,55 @@
+"""How a service ends when it fails."""
+
+import json
+
+import pytest
+import structlog
+
+from crmbot_core.errors import StoppedError
+from crmbot_core.lifecycle import exit_codes
+from crmbot_core.settings import LogSettings
+from crmbot_core.telemetry import configure_logging
+
+SECRET = "topsecret"
+
+
+def crash(password: str) -> None:
+    with exit_codes("crmbot-test"):
+        raise RuntimeError(f"{len(password)} characters")
+
+
+@pytest.fixture(autouse=True)
+def _unconfigured() -> object:
+    structlog.reset_defaults()
+    yield
+    structlog.reset_defaults()
+
+
+@pytest.mark.parametrize("log_format", ["json", "console", None])
+def test_a_crash_is_logged_with_its_traceback_and_without_local_variables(
+    log_format: str | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if log_format:
+        configure_logging(LogSettings(log_format=log_format), "crmbot-test")
+    with pytest.raises(SystemExit) as end:
+        crash(SECRET)
+    assert end.value.code == 1
+    printed = "".join(capsys.readouterr())
+    assert "9 characters" in printed
+    assert "test_lifecycle.py" in printed
+    assert SECRET not in printed
+
+
+def test_json_logs_are_lines_of_json(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging(LogSettings(log_format="json"), "crmbot-test")
+    with pytest.raises(SystemExit):
+        crash(SECRET)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert json.loads(line)["event"] == "crashed"
+
+
+def test_an_expected_failure_is_one_line_and_its_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end, exit_codes("crmbot-test"):
+        raise StoppedError("the file was replaced")
+    assert end.value.code == 3
+    assert capsys.readouterr().err == "crmbot-test: the file was replaced\n"
