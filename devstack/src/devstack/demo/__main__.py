@@ -170,7 +170,8 @@ def _export(services: Services, mrfs: list[str], folder: Path) -> list[Path]:
     folder.mkdir(exist_ok=True)
     for mrf in mrfs:
         services.run({"MRF": mrf, "OUTPUT_DIR": str(folder)}, "crmbot-exporter", "export")
-    return [folder / f"{stream}_{mrf}.xlsx" for mrf in mrfs for stream in STREAMS]
+    services.run({"OUTPUT_DIR": str(folder)}, "crmbot-exporter", "export-russia", "--mrfs", ",".join(mrfs))
+    return [*(folder / f"{stream}_{mrf}.xlsx" for mrf in mrfs for stream in STREAMS), folder / "russia.xlsx"]
 
 
 def _print_verdict(reports: list[dict[str, object]], console: Console) -> None:
