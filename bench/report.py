@@ -34,7 +34,7 @@ def show(comparisons: Sequence[Comparison], runs: Sequence[Run], console: Consol
         top = max(its, key=lambda run: run.peak_mb)
         start_up = median(run.start_up_seconds for run in its)
         table.add_row(
-            service,
+            service.removeprefix("crmbot-"),
             f"{top.peak_mb:.0f}",
             f"< {_MEMORY_LIMIT_MB}",
             _verdict(top.peak_mb < _MEMORY_LIMIT_MB),

@@ -105,7 +105,7 @@ class BotFile:
         with self._errors():
             if self._was_replaced():
                 raise TransientError(f"{self.path} is not the file that was opened: opening it again")
-            last_id, event_ids, lead_ids, messages = self._connection.execute(
+            last_id, last_event_id, lead_ids, messages = self._connection.execute(
                 self._page_sql,
                 (SCHEMA_VERSION, identity.source_id, self._mrf, after, identity.ends_at, limit),
             ).fetchone()
@@ -113,7 +113,7 @@ class BotFile:
             return None
         # The bot's bytes stay what they are, UTF-8 or not: the consumer decides about them.
         keys = [key.encode(errors=_AS_IT_IS) for key in json.loads(lead_ids.decode(errors=_AS_IT_IS))]
-        watermark = Watermark(identity.source_id, last_id, event_ids.rpartition(b"\n")[2].decode())
+        watermark = Watermark(identity.source_id, last_id, last_event_id.decode())
         return Page(keys, messages.split(b"\n"), watermark)
 
     def digests(self, identity: Identity, up_to: int) -> Iterator[RowDigest]:
@@ -186,11 +186,12 @@ _PAGE = "WHERE transaction_id > ?4 AND transaction_id <= ?5 ORDER BY transaction
 def _page_sql(stream: Stream) -> str:
     """Return the query of a page as one row, so that SQLite makes it in one step while other threads run.
 
-    JSON has no bare line feed, so line feeds part the messages.
+    JSON has no bare line feed, so line feeds part the messages. A bare column beside max() is of the row that
+    has the maximum.
     """
     fields = ", ".join(f"'{name}', {_PARAMETERS.get(name, name)}" for name in stream.column_names)
     return (
-        "SELECT max(transaction_id), group_concat(event_id, char(10)), json_group_array(lead_id), "
+        "SELECT max(transaction_id), event_id, json_group_array(lead_id), "
         "group_concat(message, char(10)) FROM ("
         f"SELECT transaction_id, event_id, lead_id, json_object({fields}) AS message "
         f"FROM {stream.name} {_PAGE})"
