@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from crmbot_exporter.dashboards.data import NATURE_DATA
+from crmbot_exporter.dashboards.plan_fact import BEFORE, CHANGE, MONTHLY, REVENUE, bullet
 from crmbot_exporter.insights import nature_insights
 from crmbot_exporter.layout import (
     Chart,
@@ -16,7 +17,7 @@ from crmbot_exporter.layout import (
     Table,
     bars,
 )
-from crmbot_exporter.theme import BLUE, GREEN, GREY, INK, LIGHT_BLUE, ORANGE, PALE, RED, TEAL
+from crmbot_exporter.theme import BLUE, GREEN, GREY, INK, LIGHT_BLUE, ORANGE, RED, TEAL
 
 _APPLICATIONS = Column("applications", "Новые заказы", Kind.INTEGER, has_total=True)
 _CONNECTED = Column("connected", "Подключено заказов", Kind.INTEGER, has_total=True)
@@ -27,39 +28,7 @@ _UNITS_DONE = Column(
     "units_done", "План по ед.", Kind.PERCENT, total_ratio=("units", "units_plan"), scale="plan"
 )
 _ONE_OFF = Column("one_off_revenue", "Разовая выручка", Kind.ROUBLES, 130, has_total=True)
-_MONTHLY = Column("monthly_revenue", "Выручка в месяц", Kind.ROUBLES, 130, has_total=True, has_bars=True)
-_PLAN = Column("monthly_revenue_plan", "План выручки в месяц", Kind.ROUBLES, 130, has_total=True)
-_DONE = Column(
-    "monthly_revenue_done",
-    "План выполнен",
-    Kind.PERCENT,
-    total_ratio=("monthly_revenue", "monthly_revenue_plan"),
-    scale="plan",
-)
-_FORECAST = Column("monthly_revenue_forecast", "Прогноз на месяц", Kind.ROUBLES, 130, has_total=True)
-_BEFORE = Column("monthly_revenue_previous", "Выручка месяцем раньше", Kind.ROUBLES, 130, has_total=True)
-_CHANGE = Column(
-    "monthly_revenue_change",
-    "К месяцу раньше",
-    Kind.CHANGE,
-    total_ratio=("monthly_revenue", "monthly_revenue_previous"),
-)
-_PLAN_FACT = (_UNITS, _UNITS_PLAN, _UNITS_DONE, _MONTHLY, _PLAN, _DONE, _FORECAST, _BEFORE, _CHANGE)
-
-
-def _bullet(title: str, category: str) -> Chart:
-    return Chart(
-        "bullet",
-        title,
-        category,
-        (
-            Series("monthly_revenue_forecast", PALE),
-            Series("monthly_revenue", GREEN),
-            Series("monthly_revenue_plan", INK, "mark"),
-        ),
-        top=10,
-    )
-
+_PLAN_FACT = (_UNITS, _UNITS_PLAN, _UNITS_DONE, *REVENUE)
 
 _DAILY = Sheet(
     mart="nature_daily",
@@ -194,7 +163,7 @@ _SERVICES = Sheet(
     order="monthly_revenue DESC, service",
     columns=(Column("service", "Услуга", width=150), *_PLAN_FACT),
     charts=(
-        _bullet("Выручка в месяц: факт, прогноз и план", "service"),
+        bullet("service", top=10),
         bars("Подключено, единиц", "service", "units", BLUE, top=10),
     ),
 )
@@ -223,7 +192,7 @@ _BRANCHES = Sheet(
     order="monthly_revenue DESC, branch",
     columns=(Column("branch", "Филиал", width=160), *_PLAN_FACT),
     charts=(
-        _bullet("Выручка в месяц: факт, прогноз и план", "branch"),
+        bullet("branch", top=10),
         Chart(
             "bar",
             "Выручка в месяц: этот месяц и тот же срок месяцем раньше",
@@ -261,7 +230,7 @@ _MANAGERS = Sheet(
         Column("place", "Место", Kind.INTEGER, 60),
         Column("manager_name", "Менеджер", width=220),
         Column("branch", "Филиал", width=150),
-        *(_APPLICATIONS, _CONNECTED, _UNITS, _MONTHLY, _BEFORE, _CHANGE),
+        *(_APPLICATIONS, _CONNECTED, _UNITS, MONTHLY, BEFORE, CHANGE),
     ),
     charts=(
         bars("Выручка в месяц, первые 15", "manager_name", "monthly_revenue", GREEN, top=15),
@@ -388,7 +357,7 @@ NATURE_DASHBOARD = Dashboard(
                 columns=(
                     Column("service", "Услуга"),
                     replace(_UNITS, title="Единицы"),
-                    *(_MONTHLY, _PLAN, _DONE, _FORECAST, _BEFORE, _CHANGE),
+                    *REVENUE,
                 ),
             ),
             Table(
@@ -398,7 +367,7 @@ NATURE_DASHBOARD = Dashboard(
                 columns=(
                     Column("manager_name", "Менеджер"),
                     replace(_UNITS, title="Единицы"),
-                    *(_APPLICATIONS, _CONNECTED, _ONE_OFF, _MONTHLY, _BEFORE, _CHANGE),
+                    *(_APPLICATIONS, _CONNECTED, _ONE_OFF, MONTHLY, BEFORE, CHANGE),
                 ),
             ),
             Table(

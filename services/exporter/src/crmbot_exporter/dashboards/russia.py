@@ -1,33 +1,12 @@
 """The dashboard of all MRFs side by side: russia.xlsx."""
 
+from crmbot_exporter.dashboards.plan_fact import BEFORE, CHANGE, MONTHLY, REVENUE, bullet
 from crmbot_exporter.insights import russia_insights
 from crmbot_exporter.layout import Chart, Column, Dashboard, KeyFigure, Kind, Series, Sheet, bars
-from crmbot_exporter.theme import BLUE, GREEN, INK, LIGHT_BLUE, ORANGE, PALE
+from crmbot_exporter.theme import BLUE, GREEN, LIGHT_BLUE, ORANGE
 
 _UNITS = Column("units", "Единицы", Kind.INTEGER, has_total=True)
-_MONTHLY = Column("monthly_revenue", "Выручка в месяц", Kind.ROUBLES, 130, has_total=True, has_bars=True)
-_PLAN = Column("monthly_revenue_plan", "План выручки в месяц", Kind.ROUBLES, 130, has_total=True)
-_DONE = Column(
-    "monthly_revenue_done",
-    "План выполнен",
-    Kind.PERCENT,
-    total_ratio=("monthly_revenue", "monthly_revenue_plan"),
-    scale="plan",
-)
-_FORECAST = Column("monthly_revenue_forecast", "Прогноз на месяц", Kind.ROUBLES, 130, has_total=True)
-_BEFORE = Column("monthly_revenue_previous", "Выручка месяцем раньше", Kind.ROUBLES, 130, has_total=True)
-_CHANGE = Column(
-    "monthly_revenue_change",
-    "К месяцу раньше",
-    Kind.CHANGE,
-    total_ratio=("monthly_revenue", "monthly_revenue_previous"),
-)
 _MRF = Column("mrf", "МРФ", width=140)
-_BULLET = (
-    Series("monthly_revenue_forecast", PALE),
-    Series("monthly_revenue", GREEN),
-    Series("monthly_revenue_plan", INK, "mark"),
-)
 
 _MRFS = Sheet(
     mart="mrfs",
@@ -40,11 +19,12 @@ _MRFS = Sheet(
         Column("leads", "Новые лиды", Kind.INTEGER, has_total=True),
         Column("orders", "Заявки", Kind.INTEGER, has_total=True),
         Column("conversion", "Заявок на новый лид", Kind.PERCENT, total_ratio=("orders", "leads")),
-        *(_UNITS, _MONTHLY, _PLAN, _DONE, _FORECAST, _BEFORE, _CHANGE),
+        _UNITS,
+        *REVENUE,
         Column("stuck", "Зависшие заказы", Kind.INTEGER, has_total=True),
     ),
     charts=(
-        Chart("bullet", "Выручка в месяц: факт, прогноз и план", "mrf", _BULLET),
+        bullet("mrf"),
         Chart("bar", "Новые лиды и заявки", "mrf", (Series("leads", LIGHT_BLUE), Series("orders", GREEN))),
     ),
     note="План по МРФ складывается из планов его филиалов. Зависшие заказы стоят на шаге больше 14 дней.",
@@ -89,7 +69,9 @@ _BRANCHES = Sheet(
     order="monthly_revenue DESC",
     columns=(
         Column("branch", "Филиал", width=160),
-        *(_MRF, _UNITS, _MONTHLY, _PLAN, _DONE, _FORECAST, _BEFORE, _CHANGE),
+        _MRF,
+        _UNITS,
+        *REVENUE,
     ),
     charts=(
         bars("Выручка в месяц, первые 15", "branch", "monthly_revenue", GREEN, top=15),
@@ -105,10 +87,11 @@ _SERVICES = Sheet(
     order="monthly_revenue DESC",
     columns=(
         Column("service", "Услуга", width=160),
-        *(_UNITS, _MONTHLY, _PLAN, _DONE, _FORECAST, _BEFORE, _CHANGE),
+        _UNITS,
+        *REVENUE,
     ),
     charts=(
-        Chart("bullet", "Выручка в месяц: факт, прогноз и план", "service", _BULLET, top=10),
+        bullet("service", top=10),
         bars("Подключено, единиц", "service", "units", BLUE, top=10),
     ),
 )
@@ -122,7 +105,7 @@ _MANAGERS = Sheet(
         Column("place", "Место", Kind.INTEGER, 60),
         Column("manager_name", "Менеджер", width=220),
         Column("branch", "Филиал", width=160),
-        *(_MRF, _UNITS, _MONTHLY, _BEFORE, _CHANGE),
+        *(_MRF, _UNITS, MONTHLY, BEFORE, CHANGE),
     ),
     charts=(
         bars("Выручка в месяц, первые 15", "manager_name", "monthly_revenue", GREEN, top=15),
