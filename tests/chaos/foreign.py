@@ -7,7 +7,7 @@ from uuid import UUID
 
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
 
-from tests.chaos.world import World
+from tests.chaos.world import PARTITIONS, World
 
 _RECENT = 200
 _COPIES = 20
@@ -16,7 +16,7 @@ _MARK: Any = {"foreign": b"yes"}  # tells the checker that no bot's producer sen
 
 def send(world: World, topic: str, rng: random.Random) -> None:
     """Send copies of messages that are there, in disorder, and messages that break the contract."""
-    partition = rng.randrange(3)
+    partition = rng.randrange(PARTITIONS)
     recent = _recent(world, topic, partition)
     producer = Producer({"bootstrap.servers": world.kafka.bootstrap_servers})
     rng.shuffle(recent)

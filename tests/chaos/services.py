@@ -31,7 +31,6 @@ class Member:
     environment: Mapping[str, str]
     log: Path
     process: "subprocess.Popen[bytes]"
-    is_retired: bool = False
 
     def send(self, number: signal.Signals) -> None:
         """Send a signal; a process that has just ended does not mind."""
@@ -69,7 +68,6 @@ class Crew:
     def retire(self, member: Member) -> None:
         """End a service for good, with SIGTERM and within its grace."""
         with self._lock:
-            member.is_retired = True
             self.members.remove(member)
         member.send(signal.SIGCONT)
         member.process.terminate()

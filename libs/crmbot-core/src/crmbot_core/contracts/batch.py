@@ -64,8 +64,8 @@ class BatchCheck:
         """Return the message's row, or the reason why it has none."""
         if value is None:
             return "empty message"
-        if (match := self._match(value)) and _is_utf8([match.groups(b"")]):
-            return match.groups(b"")
+        if (match := self._match(value)) and _is_utf8([row := match.groups(b"")]):
+            return row
         try:
             fields = self._model.model_validate_json(value).model_dump().values()
         except ValidationError as error:
