@@ -2,10 +2,13 @@
 
 import errno
 import fcntl
+import gc
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
+from zipfile import ZipFile
 
 import pytest
 
@@ -64,6 +67,25 @@ def test_no_room_for_the_file_is_one_line_and_leaves_the_old_file(old: Path) -> 
         file.write(b"x" * 5000)
     assert "\n" not in str(failure.value)
     assert old.read_bytes() == b"old"
+    assert list(old.parent.iterdir()) == [old]
+
+
+def test_an_archive_that_was_not_finished_does_not_complain_later(
+    old: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    complaints: list[object] = []
+    monkeypatch.setattr("sys.unraisablehook", complaints.append)
+
+    def write(file: BinaryIO) -> None:
+        archive = ZipFile(file, "w")
+        archive.writestr("sheet.xml", b"x" * 50_000)
+
+    refusal = pytest.raises(CrmBotError, match="old one is untouched")
+    with refusal as failure, _small_files(), replaced(old) as file:
+        write(file)
+    del failure
+    gc.collect()
+    assert complaints == []
     assert list(old.parent.iterdir()) == [old]
 
 

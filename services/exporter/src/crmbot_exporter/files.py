@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
+from traceback import walk_tb
 from typing import BinaryIO
+from zipfile import ZipFile
 
 from xlsxwriter.exceptions import FileCreateError
 
@@ -35,9 +37,13 @@ def replaced(path: Path) -> Iterator[BinaryIO]:
         temporary, file = _locked_file(path)
         try:
             with file:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
+                try:
+                    yield file
+                    file.flush()
+                    os.fsync(file.fileno())
+                except BaseException as error:
+                    _give_up_archives(error)
+                    raise
                 temporary.replace(path)
             _sync_folder(path.parent)
         finally:
@@ -68,6 +74,17 @@ def _locked_file(path: Path) -> tuple[Path, BinaryIO]:
             if os.path.samestat(os.fstat(file.fileno()), temporary.stat()):
                 return temporary, file
         file.close()
+
+
+def _give_up_archives(error: BaseException) -> None:
+    """Keep archives that the failed frames hold from writing their end when they are collected."""
+    failure: BaseException | None = error
+    while failure is not None:
+        for frame, _ in walk_tb(failure.__traceback__):
+            for value in frame.f_locals.values():
+                if isinstance(value, ZipFile):
+                    value.fp = None
+        failure = failure.__context__
 
 
 def _remove_abandoned(folder: Path, pattern: str) -> None:
