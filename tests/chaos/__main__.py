@@ -5,8 +5,8 @@ from pathlib import Path
 
 import click
 
+from tests.chaos.faults import FAULTS
 from tests.chaos.mutants import MUTANTS
-from tests.chaos.nemesis import FAULTS
 from tests.chaos.torture import torture
 
 _BY_NAME = {mutant.name: mutant for mutant in MUTANTS}

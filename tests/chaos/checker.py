@@ -1,67 +1,15 @@
-"""Looks at what is left after a run: do the promises hold?
+"""Looks at the evidence of a run: do the promises hold?
 
-Written apart from the services: it shares no code with them, reads SQLite, Kafka and the warehouse by itself
-and knows of the contract only what it needs. Everything is held in memory.
+Written apart from the services: it shares no code with them and knows of the contract only what it needs.
 """
 
-import json
-import sqlite3
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from contextlib import closing
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any, NamedTuple
+from itertools import pairwise
+from typing import Any
 
-import psycopg
-from confluent_kafka import Consumer, KafkaError, TopicPartition
-from psycopg.rows import dict_row
-
-Place = tuple[int, int]  # partition and offset
-
-
-class Message(NamedTuple):
-    """A committed message. Foreign ones are marked by their header: no bot's producer sent them."""
-
-    key: bytes | None
-    value: bytes | None
-    is_foreign: bool = False
-
-
-@dataclass
-class Evidence:
-    """All that is known of one topic; the warehouse's rows and rejects by the place of their message."""
-
-    topic: str
-    bot: list[dict[str, Any]]
-    messages: dict[Place, Message]
-    rows: dict[Place, list[dict[str, Any]]]
-    rejects: dict[Place, list[Message]]
-    ledger: dict[int, list[dict[str, Any]]]
-
-
-def gather(topic: str, file: Path, bootstrap: str, dsn: str) -> Evidence:
-    """Read what SQLite, Kafka and the warehouse have of a topic."""
-    with psycopg.connect(dsn, row_factory=dict_row) as connection:
-        rows = connection.execute(f"SELECT * FROM {topic}".encode()).fetchall()
-        rejects = connection.execute(
-            "SELECT kafka_partition, kafka_offset, message_key, message_value "
-            "FROM crm_bot_rejects WHERE topic = %s",
-            (topic,),
-        ).fetchall()
-        ledger = connection.execute(
-            "SELECT * FROM crm_bot_ledger WHERE topic = %s ORDER BY start_offset", (topic,)
-        ).fetchall()
-    evidence = Evidence(topic, _bot(file, topic.split("_")[2]), _messages(topic, bootstrap), {}, {}, {})
-    for row in rows:
-        evidence.rows.setdefault((row["kafka_partition"], row["kafka_offset"]), []).append(row)
-    for reject in rejects:
-        place = (reject["kafka_partition"], reject["kafka_offset"])
-        evidence.rejects.setdefault(place, []).append(Message(reject["message_key"], reject["message_value"]))
-    for batch in ledger:
-        evidence.ledger.setdefault(batch["kafka_partition"], []).append(batch)
-    return evidence
+from tests.chaos.evidence import Evidence, Message, Range
 
 
 def violations(evidence: Evidence) -> Iterator[str]:
@@ -79,51 +27,72 @@ def violations(evidence: Evidence) -> Iterator[str]:
 
 
 def _bot_to_kafka(evidence: Evidence) -> Iterator[str]:
-    """Every row of the bot is in Kafka once, in the order of its commits."""
+    """Every row of the bot is in Kafka once, in the order of commits; one of a lost file, at most once."""
     sent: Counter[str] = Counter()
-    last_ids: dict[int, int] = {}
+    last_ids: dict[tuple[int, str], int] = {}
     for (partition, offset), message in sorted(evidence.messages.items()):
         if message.is_foreign:
             continue
-        fields = json.loads(message.value or b"")
+        fields = message.fields
         sent[fields["event_id"]] += 1
-        if fields["transaction_id"] <= last_ids.get(partition, 0):
+        line = (partition, fields["source_id"])
+        if fields["transaction_id"] <= last_ids.get(line, 0):
             yield f"row {fields['transaction_id']} was sent to {(partition, offset)} out of order"
-        last_ids[partition] = fields["transaction_id"]
+        last_ids[line] = fields["transaction_id"]
     for row in evidence.bot:
-        if sent[row["event_id"]] != 1:
-            yield f"row {row['transaction_id']} of the bot is {sent[row['event_id']]} times in Kafka"
+        if (times := sent.pop(row["event_id"], 0)) != 1:
+            yield f"row {row['transaction_id']} of the bot is {times} times in Kafka"
+    for event_id, times in sent.items():
+        if times != 1 or event_id not in evidence.losses.bot:
+            yield f"event {event_id} is {times} times in Kafka and not in the bot's file"
 
 
 def _bot_to_warehouse(evidence: Evidence) -> Iterator[str]:
-    """Every row of the bot is in the warehouse once, with the bot's values."""
+    """Every row that was sent is in the warehouse once, as it was, unless its loss was accepted."""
     loaded: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for rows in evidence.rows.values():
+    for place, rows in evidence.rows.items():
         for row in rows:
-            loaded[str(row["event_id"])].append(row)
-    for row in evidence.bot:
-        found = loaded.pop(row["event_id"], [])
-        if len(found) != 1:
+            if place not in evidence.replays:
+                loaded[str(row["event_id"])].append(row)
+    places = {m.fields["event_id"]: place for place, m in evidence.messages.items() if not m.is_foreign}
+    in_file = {row["event_id"]: row for row in evidence.bot}
+    for event_id, row in (evidence.losses.bot | in_file).items():
+        found = loaded.pop(event_id, [])
+        source = places.get(event_id)
+        # What is not in Kafka is told of elsewhere. Of a lost message a foreign copy may have been loaded.
+        is_due = source is not None and not evidence.is_lost(source)
+        if len(found) > 1 or (is_due and not found):
             yield f"row {row['transaction_id']} of the bot is {len(found)} times in the warehouse"
+        if found and source is None:
+            yield f"row {row['transaction_id']} of the bot is in the warehouse and not in Kafka"
         for copy in found:
             for name, value in row.items():
                 if value != _as_text(copy[name], value):
                     yield f"row {row['transaction_id']}: {name} is {copy[name]!r}, the bot has {value!r}"
     for event_id in loaded:
-        yield f"event {event_id} is in the warehouse and not in the bot's file"
+        yield f"event {event_id} is in the warehouse and was in no file of the bot"
 
 
 def _fate_of_messages(evidence: Evidence) -> Iterator[str]:
-    """Every committed message is loaded, rejected byte for byte, or a later copy of a loaded one."""
+    """Every committed message is loaded, rejected byte for byte, or a later copy of a loaded one.
+
+    One that was replayed is both; one whose loss was accepted is neither.
+    """
     loaded = {str(row["event_id"]): place for place, rows in evidence.rows.items() for row in rows}
     for place, message in evidence.messages.items():
         rows, rejects = evidence.rows.get(place, []), evidence.rejects.get(place, [])
-        fields = _fields(message)
-        original = loaded.get(fields.get("event_id", "")) if fields else None
+        found = (len(rows), len(rejects))
+        original = loaded.get(message.fields.get("event_id", ""))
         is_copy = original is not None and original[0] == place[0] and original < place
-        if len(rows) + len(rejects) > 1:
-            yield f"message {place} has {len(rows)} rows and {len(rejects)} rejects"
-        elif not rows and not rejects and not is_copy:
+        if evidence.is_lost(place):
+            if found != (0, 0):
+                yield f"message {place}, whose loss was accepted, has {found} rows and rejects"
+        elif place in evidence.replays:
+            if found != (1, 1):
+                yield f"message {place}, which was replayed, has {found} rows and rejects"
+        elif sum(found) > 1:
+            yield f"message {place} has {found} rows and rejects"
+        elif found == (0, 0) and not is_copy:
             yield f"message {place} is neither loaded nor rejected"
         if any((reject.key, reject.value) != (message.key, message.value) for reject in rejects):
             yield f"message {place} is not in the rejects byte for byte"
@@ -131,93 +100,67 @@ def _fate_of_messages(evidence: Evidence) -> Iterator[str]:
 
 def _rows_come_from_messages(evidence: Evidence) -> Iterator[str]:
     """Nothing is in the warehouse that was not committed to Kafka."""
-    for place in evidence.rows.keys() | evidence.rejects.keys():
+    for place in evidence.rows.keys() | evidence.rejects.keys() | evidence.replays:
         if place not in evidence.messages:
             yield f"{place} is in the warehouse, but was not committed to Kafka"
     for place, rows in evidence.rows.items():
-        fields = _fields(evidence.messages.get(place, Message(None, None))) or {}
+        message = evidence.messages.get(place, Message(None, None))
         for row in rows:
-            if fields.get("event_id") != str(row["event_id"]):
+            if place not in evidence.replays and message.fields.get("event_id") != str(row["event_id"]):
                 yield f"the row of {place} is not the message of {place}"
 
 
 def _order(evidence: Evidence) -> Iterator[str]:
-    """The rows of a lead are in one partition, and their numbers rise with their offsets."""
-    seen: dict[tuple[str, str], tuple[int, int]] = {}
-    for (partition, offset), rows in sorted(evidence.rows.items()):
+    """The rows of a lead arrived in the order of their numbers.
+
+    Within a partition offsets tell it; where a lead has moved to another one, the loads' times do.
+    """
+    leads: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
+    for place, rows in evidence.rows.items():
         for row in rows:
-            lead = (str(row["source_id"]), row["lead_id"])
-            before = seen.get(lead, (partition, 0))
-            if before[0] != partition:
-                yield f"lead {lead[1]} is in partitions {before[0]} and {partition}"
-            if row["transaction_id"] <= before[1]:
-                yield f"lead {lead[1]}: row {row['transaction_id']} at {(partition, offset)} is out of order"
-            seen[lead] = (partition, row["transaction_id"])
+            if place not in evidence.replays:
+                leads[str(row["source_id"]), row["lead_id"]].append(row)
+    for (_, lead), rows in leads.items():
+        for first, second in pairwise(sorted(rows, key=lambda row: int(row["transaction_id"]))):
+            has_moved = first["kafka_partition"] != second["kafka_partition"]
+            clock = "loaded_at" if has_moved else "kafka_offset"
+            if first[clock] >= second[clock]:
+                yield (
+                    f"lead {lead}: row {second['transaction_id']} of partition {second['kafka_partition']} "
+                    f"came before row {first['transaction_id']} of partition {first['kafka_partition']}"
+                )
 
 
 def _ledger(evidence: Evidence) -> Iterator[str]:
     """The ledger's chain is unbroken, covers all messages, and counts what is there."""
-    for partition in {place[0] for place in evidence.messages}:
+    gaps = set(evidence.losses.accepted)
+    for partition in {place[0] for place in evidence.messages} | evidence.ledger.keys():
         end = 0
         for batch in evidence.ledger.get(partition, []):
             where = f"ledger of partition {partition} at {batch['start_offset']}"
             if batch["start_offset"] != end:
                 yield f"{where}: the batch before it ended at {end}"
             end = batch["end_offset"]
-            span = range(batch["start_offset"], end)
-            loaded = sum(len(evidence.rows.get((partition, offset), [])) for offset in span)
-            rejected = sum(len(evidence.rejects.get((partition, offset), [])) for offset in span)
-            messages = sum((partition, offset) in evidence.messages for offset in span)
+            span = Range(partition, batch["start_offset"], end)
             told = (batch["rows_loaded"], batch["rows_rejected"], batch["rows_duplicate"])
-            found = (loaded, rejected, messages - loaded - rejected)
+            found = (0, 0, 0) if span in gaps else _counted(evidence, span)
+            gaps.discard(span)
             if told != found:
                 yield f"{where} tells of {told} rows, rejects and copies, but there are {found}"
         beyond = [place[1] for place in evidence.messages if place[0] == partition and place[1] >= end]
         if beyond:
             yield f"ledger of partition {partition} ends at {end}, before {len(beyond)} messages"
+    for gap in gaps:
+        yield f"the ledger does not tell of the loss of {gap}"
 
 
-def _bot(file: Path, stream: str) -> list[dict[str, Any]]:
-    with closing(sqlite3.connect(file)) as connection:
-        connection.row_factory = sqlite3.Row
-        return [dict(row) for row in connection.execute(f"SELECT * FROM {stream} ORDER BY transaction_id")]
-
-
-def _messages(topic: str, bootstrap: str) -> dict[Place, Message]:
-    """Return the committed messages of a topic."""
-    consumer = Consumer(
-        {
-            "bootstrap.servers": bootstrap,
-            "group.id": "checker",
-            "enable.partition.eof": True,
-            "isolation.level": "read_committed",
-        }
-    )
-    partitions = consumer.list_topics(topic, timeout=30).topics[topic].partitions
-    consumer.assign([TopicPartition(topic, partition, 0) for partition in partitions])
-    found: dict[Place, Message] = {}
-    ended: Counter[int] = Counter()
-    while len(ended) < len(partitions):
-        message = consumer.poll(30)
-        assert message is not None, f"{topic} cannot be read to its end: a transaction is open"
-        error = message.error()
-        if error is not None:
-            assert error.code() == KafkaError._PARTITION_EOF, error.str()
-            ended[message.partition() or 0] += 1
-            continue
-        found[message.partition() or 0, message.offset() or 0] = Message(
-            message.key(), message.value(), is_foreign=bool(message.headers())
-        )
-    consumer.close()
-    return found
-
-
-def _fields(message: Message) -> dict[str, Any] | None:
-    try:
-        fields = json.loads(message.value or b"")
-    except ValueError:
-        return None
-    return fields if isinstance(fields, dict) else None
+def _counted(evidence: Evidence, span: Range) -> tuple[int, int, int]:
+    """Return the numbers of rows, of rejects, and of messages that are neither, without what was replayed."""
+    places = [(span.partition, offset) for offset in range(span.start, span.end)]
+    loaded = sum(len(evidence.rows.get(place, [])) for place in places if place not in evidence.replays)
+    rejected = sum(len(evidence.rejects.get(place, [])) for place in places)
+    messages = sum(place in evidence.messages for place in places)
+    return loaded, rejected, messages - loaded - rejected
 
 
 def _as_text(value: object, like: object) -> object:

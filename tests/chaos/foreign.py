@@ -7,18 +7,21 @@ from uuid import UUID
 
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
 
-from tests.chaos.world import PARTITIONS, World
+from tests.chaos.world import World
 
 _RECENT = 200
 _COPIES = 20
+_OVERSIZE = 3_000_000  # bytes; a producer of ours sends a megabyte at most
 _MARK: Any = {"foreign": b"yes"}  # tells the checker that no bot's producer sent it
 
 
 def send(world: World, topic: str, rng: random.Random) -> None:
     """Send copies of messages that are there, in disorder, and messages that break the contract."""
-    partition = rng.randrange(PARTITIONS)
+    partition = rng.randrange(world.partition_count(topic))
     recent = _recent(world, topic, partition)
-    producer = Producer({"bootstrap.servers": world.kafka.bootstrap_servers})
+    producer = Producer(
+        {"bootstrap.servers": world.kafka.bootstrap_servers, "message.max.bytes": 2 * _OVERSIZE}
+    )
     rng.shuffle(recent)
     wrong = [_broken(message, rng) for message in recent]
     for message in recent:
@@ -29,6 +32,18 @@ def send(world: World, topic: str, rng: random.Random) -> None:
     world.history.add(
         "foreign", topic=topic, partition=partition, copies=len(recent), broken=len(wrong), left=left
     )
+
+
+def repaired(world: World, topic: str, rng: random.Random) -> bytes:
+    """Return a message that keeps the contract and is of no event that was there before."""
+    for partition in range(world.partition_count(topic)):
+        for message in _recent(world, topic, partition):
+            return json.dumps((_fields(message) or {}) | {"event_id": _event(rng)}).encode()
+    raise AssertionError(f"{topic} is empty")
+
+
+def _event(rng: random.Random) -> str:
+    return str(UUID(int=rng.getrandbits(128), version=4))
 
 
 def _recent(world: World, topic: str, partition: int) -> list[Message]:
@@ -62,7 +77,7 @@ def _broken(message: Message, rng: random.Random) -> tuple[bytes | None, bytes |
     """Return a key and a value that the contract does not allow."""
     key, value = message.key(), message.value() or b""
     # An event of its own, so that it is not taken for a copy.
-    fields = (_fields(message) or {}) | {"event_id": str(UUID(int=rng.getrandbits(128), version=4))}
+    fields = (_fields(message) or {}) | {"event_id": _event(rng)}
 
     def changed(**changes: Any) -> bytes:  # noqa: ANN401  (any JSON)
         return json.dumps(fields | changes, ensure_ascii=False).encode()
@@ -76,7 +91,7 @@ def _broken(message: Message, rng: random.Random) -> tuple[bytes | None, bytes |
         changed(schema_version=2),
         changed(occurred_at="yesterday"),
         changed(unknown="field"),
-        changed(city="x" * 100_000),
+        changed(city="x" * _OVERSIZE),
         changed(city="zero\0byte"),
         changed(mrf="mrf99"),
         changed(),  # an old number under a new event: out of order

@@ -5,126 +5,209 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
-from tests.chaos.nemesis import (
-    Fault,
+from tests.chaos.faults.disks import fill_the_workbooks_disk
+from tests.chaos.faults.files import restore_a_bots_file_from_an_older_copy
+from tests.chaos.faults.network import kill_consumers_on_a_slow_network, kill_producers_on_a_slow_network
+from tests.chaos.faults.processes import (
     freeze_a_consumer_in_mid_load_until_its_partitions_are_given_away,
-    kill_consumers_on_a_slow_network,
     kill_producers,
-    kill_producers_on_a_slow_network,
+    run_a_second_producer,
+)
+from tests.chaos.faults.topics import (
+    let_retention_overtake_the_consumers,
+    repair_rejects,
     send_foreign_messages,
 )
+from tests.chaos.nemesis import Fault
 
 _ROOT = Path(__file__).parents[2]
 
 
-@dataclass(frozen=True)
-class Mutant:
-    """A mistake: in `file`, `right` becomes `wrong`. `faults` are those that bring it to light."""
+class Edit(NamedTuple):
+    """In `file`, the one place with `right` becomes `wrong`."""
 
-    name: str
     file: str
     right: str
     wrong: str
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A mistake. `faults` are those that bring it to light."""
+
+    name: str
+    edits: Sequence[Edit]
     faults: Sequence[Fault] = ()
 
 
 _CONSUMER = "services/consumer/src/crmbot_consumer"
 _PRODUCER = "services/producer/src/crmbot_producer"
+_EXPORTER = "services/exporter/src/crmbot_exporter"
+_PACKAGES = (_CONSUMER, _PRODUCER, _EXPORTER)
 
 MUTANTS = (
     Mutant(
         "no fence",
-        "sql/common/001_ledger.sql",
-        "PRIMARY KEY (topic, kafka_partition, start_offset)",
-        "CHECK (end_offset >= start_offset)",
+        [
+            Edit(
+                "sql/common/001_ledger.sql",
+                "PRIMARY KEY (topic, kafka_partition, start_offset)",
+                "CHECK (end_offset >= start_offset)",
+            )
+        ],
         faults=(freeze_a_consumer_in_mid_load_until_its_partitions_are_given_away,) * 2,
     ),
     Mutant(
         "rows and ledger in transactions of their own",
-        f"{_CONSUMER}/warehouse.py",
-        "with translated_errors(), connection.transaction(), connection.cursor() as cursor:",
-        "with translated_errors(), connection.cursor() as cursor:",
+        [
+            Edit(
+                f"{_CONSUMER}/warehouse.py",
+                "with translated_errors(), connection.transaction(), connection.cursor() as cursor:",
+                "with translated_errors(), connection.cursor() as cursor:",
+            )
+        ],
         faults=(kill_consumers_on_a_slow_network,) * 2,
     ),
     Mutant(
         "no duplicate guard",
-        f"{_CONSUMER}/batch.py",
-        "falling.append(index)",
-        "pass",
+        [Edit(f"{_CONSUMER}/batch.py", "falling.append(index)", "pass")],
         faults=(send_foreign_messages,) * 2,
     ),
     Mutant(
         "suspects are dropped without a look",
-        f"{_CONSUMER}/batch.py",
-        "if suspect.row[self._event] not in seen]",
-        "if False]",
+        [Edit(f"{_CONSUMER}/batch.py", "if suspect.row[self._event] not in seen]", "if False]")],
         faults=(send_foreign_messages,) * 2,
     ),
     Mutant(
         "rejects are dropped",
-        f"{_CONSUMER}/warehouse.py",
-        "if rejects:",
-        "if False:",
+        [Edit(f"{_CONSUMER}/warehouse.py", "if rejects:", "if False:")],
         faults=(send_foreign_messages,) * 2,
     ),
     Mutant(
         "aborted transactions are read",
-        f"{_CONSUMER}/kafka.py",
-        '"isolation.level": "read_committed"',
-        '"isolation.level": "read_uncommitted"',
+        [
+            Edit(
+                f"{_CONSUMER}/kafka.py",
+                '"isolation.level": "read_committed"',
+                '"isolation.level": "read_uncommitted"',
+            )
+        ],
         faults=(kill_producers_on_a_slow_network,) * 2,
     ),
     Mutant(
         "the last message of a batch is read again",
-        f"{_CONSUMER}/batch.py",
-        "last + 1, last_ids",
-        "last, last_ids",
+        [Edit(f"{_CONSUMER}/batch.py", "last + 1, last_ids", "last, last_ids")],
     ),
     Mutant(
         "a page begins with the row before it",
-        f"{_PRODUCER}/sqlite.py",
-        "WHERE transaction_id > ?4",
-        "WHERE transaction_id >= ?4",
+        [Edit(f"{_PRODUCER}/sqlite.py", "WHERE transaction_id > ?4", "WHERE transaction_id >= ?4")],
     ),
     Mutant(
         "a page leaves out its first row",
-        f"{_PRODUCER}/sqlite.py",
-        "WHERE transaction_id > ?4",
-        "WHERE transaction_id > ?4 + 1",
+        [Edit(f"{_PRODUCER}/sqlite.py", "WHERE transaction_id > ?4", "WHERE transaction_id > ?4 + 1")],
     ),
     Mutant(
         "the watermark is committed before its page",
-        f"{_PRODUCER}/kafka.py",
-        "            # Faster than produce_batch",
-        "            self._producer.produce(\n"
-        "                STATE_TOPIC,\n"
-        "                page.watermark.encode(),\n"
-        "                state_key(page.watermark.source_id, self._stream),\n"
-        "                partition=_STATE_PARTITION,\n"
-        "            )\n"
-        "            self._producer.commit_transaction(_TIMEOUT_SECONDS)\n"
-        "            self._producer.begin_transaction()\n"
-        "            # Faster than produce_batch",
+        [
+            Edit(
+                f"{_PRODUCER}/kafka.py",
+                "            # Faster than produce_batch",
+                "            self._producer.produce(\n"
+                "                STATE_TOPIC,\n"
+                "                page.watermark.encode(),\n"
+                "                state_key(page.watermark.source_id, self._stream),\n"
+                "                partition=_STATE_PARTITION,\n"
+                "            )\n"
+                "            self._producer.commit_transaction(_TIMEOUT_SECONDS)\n"
+                "            self._producer.begin_transaction()\n"
+                "            # Faster than produce_batch",
+            )
+        ],
         faults=(kill_producers_on_a_slow_network,) * 6,
     ),
     Mutant(
         "the watermark is not read back",
-        f"{_PRODUCER}/run.py",
-        "known = sender.watermarks()",
-        "known = {}",
+        [Edit(f"{_PRODUCER}/run.py", "known = sender.watermarks()", "known = {}")],
         faults=(kill_producers,),
+    ),
+    Mutant(
+        "offsets are taken for numbers without gaps",
+        [
+            Edit(
+                f"{_CONSUMER}/batch.py",
+                "Position(start.topic_id, last + 1",
+                "Position(start.topic_id, first + len(messages)",
+            )
+        ],
+    ),
+    Mutant(
+        "the duplicate guard forgets with every batch",
+        [Edit(f"{_CONSUMER}/batch.py", "last_ids = dict(start.last_ids)", "last_ids: dict[str, int] = {}")],
+        faults=(send_foreign_messages,) * 2,
+    ),
+    Mutant(
+        "what retention deleted is skipped",
+        [
+            Edit(
+                f"{_CONSUMER}/ledger.py",
+                "if position.next_offset < earliest:",
+                "position = replace(position, next_offset=max(position.next_offset, earliest))\n"
+                "    if False:",
+            ),
+            Edit(f"{_CONSUMER}/ledger.py", "import dataclass, field", "import dataclass, field, replace"),
+        ],
+        faults=(let_retention_overtake_the_consumers,),
+    ),
+    Mutant(
+        "a replay is not marked",
+        [
+            Edit(
+                f"{_CONSUMER}/rejects.py",
+                "connection.execute(_MARK, (settings.topic, partition, offset))",
+                "pass",
+            )
+        ],
+        faults=(repair_rejects,),
+    ),
+    Mutant(
+        "a restored file is not noticed",
+        [Edit(f"{_PRODUCER}/watermark.py", "found_event_id == watermark.event_id", "True")],
+        faults=(restore_a_bots_file_from_an_older_copy,),
+    ),
+    Mutant(
+        "a producer does not take over from the one before it",
+        [
+            Edit(
+                f"{_PRODUCER}/kafka.py",
+                '"transactional.id": f"crmbot-producer-{mrf}-{stream}"',
+                '"transactional.id": f"crmbot-producer-{mrf}-{stream}-{time.monotonic_ns()}"',
+            )
+        ],
+        faults=(run_a_second_producer, kill_producers),
+    ),
+    Mutant(
+        "a workbook is written where the old one is",
+        [
+            Edit(
+                f"{_EXPORTER}/files.py",
+                "temporary, file = _locked_file(path)",
+                'temporary, file = path, path.open("wb")',
+            )
+        ],
+        faults=(fill_the_workbooks_disk,),
     ),
 )
 
 
 def mutated(folder: Path, mutant: Mutant) -> dict[str, str]:
     """Copy code and SQL with the mistake into a folder; return the environment that runs them."""
-    file = _ROOT / mutant.file
-    text = file.read_text(encoding="utf-8")
-    assert text.count(mutant.right) == 1, f"{mutant.name}: {mutant.file} does not have its line any more"
-    for part in ("sql", _CONSUMER, _PRODUCER):
+    for part in ("sql", *_PACKAGES):
         shutil.copytree(_ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
-    (folder / mutant.file).write_text(text.replace(mutant.right, mutant.wrong), encoding="utf-8")
-    packages = (str((folder / part).parent) for part in (_CONSUMER, _PRODUCER))
+    for file, right, wrong in mutant.edits:
+        text = (folder / file).read_text(encoding="utf-8")
+        assert text.count(right) == 1, f"{mutant.name}: {file} does not have its line any more"
+        (folder / file).write_text(text.replace(right, wrong), encoding="utf-8")
+    packages = (str((folder / part).parent) for part in _PACKAGES)
     return {"PYTHONPATH": os.pathsep.join(packages), "SQL_DIR": str(folder / "sql")}

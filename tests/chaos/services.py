@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from devstack import launch as launch_script
 from tests.chaos.history import History
@@ -19,7 +20,8 @@ _BIN = Path(sys.executable).parent
 _SPAWNER = ThreadPoolExecutor(1, thread_name_prefix="crew-spawner")
 _RESTART_SECONDS = 0.5
 _GRACE_SECONDS = 40
-_STOPPED_CODES = (2, 3)  # a person has to decide: nothing in a run may come to this
+_STOPPED_CODES = (2, 3)  # a person has to decide: nothing in a run may come to this unless it is expected
+_TAKEN_OVER = "another process has taken over"
 
 
 @dataclass
@@ -37,6 +39,14 @@ class Member:
         self.process.send_signal(number)
 
 
+class ExpectedStop(NamedTuple):
+    """A stop that a fault has to bring about, by the beginning of the member's name and its last words."""
+
+    role: str
+    words: str
+    happened: threading.Event
+
+
 @dataclass
 class Crew:
     """All members; one thread starts again what has ended."""
@@ -46,6 +56,7 @@ class Crew:
     history: History
     members: list[Member] = field(default_factory=list)
     refusals: list[str] = field(default_factory=list)
+    _expected: list[ExpectedStop] = field(default_factory=list)
     _lock: threading.RLock = field(default_factory=threading.RLock)
     _is_over: threading.Event = field(default_factory=threading.Event)
     _names: dict[str, int] = field(default_factory=dict)
@@ -73,6 +84,19 @@ class Crew:
         member.process.terminate()
         self._must_end(member)
 
+    def rehire(self, member: Member) -> None:
+        """Start a service again that was retired."""
+        member.process = self._spawn(member.command, member.environment, member.log)
+        with self._lock:
+            self.members.append(member)
+
+    def expect_stop(self, role: str, words: str) -> threading.Event:
+        """Return an event that a stop for this reason sets; from now on such a stop is no refusal."""
+        expected = ExpectedStop(role, words, threading.Event())
+        with self._lock:
+            self._expected.append(expected)
+        return expected.happened
+
     def restart(self, member: Member) -> None:
         """End a service with SIGTERM and start it again, as a rolling update does."""
         with self._lock:
@@ -82,16 +106,26 @@ class Crew:
 
     def run(self, environment: Mapping[str, str], *command: str) -> str:
         """Run a command that has to succeed, and return its output."""
-        done = subprocess.run(
-            [_BIN / command[0], *command[1:]],
-            env={**self.environment, **environment},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode != 0:
-            raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}: {done.stderr}")
-        return done.stdout
+        process = self._started(environment, command)
+        output, errors = process.communicate()
+        if process.returncode != 0:
+            raise RuntimeError(f"{' '.join(command)} ended with {process.returncode}: {errors}")
+        return output
+
+    def try_to_run(self, environment: Mapping[str, str], *command: str) -> int:
+        """Run a command that may fail, and return its exit code."""
+        process = self._started(environment, command)
+        _, errors = process.communicate()
+        last = errors.splitlines()[-1:]
+        self.history.add("ran", command=" ".join(command), code=process.returncode, error=last)
+        return process.returncode
+
+    def run_twice(self, environment: Mapping[str, str], *command: str) -> list[int]:
+        """Run a command twice at once, and return the exit codes."""
+        processes = [self._started(environment, command) for _ in range(2)]
+        for process in processes:
+            process.communicate()
+        return [process.returncode for process in processes]
 
     def dismiss(self) -> None:
         """End all services."""
@@ -113,9 +147,18 @@ class Crew:
                     if code is None:
                         continue
                     self.history.add("ended", service=member.name, code=code)
-                    if code in _STOPPED_CODES and "taken over" not in member.log.read_text()[-2000:]:
-                        self.refusals.append(f"{member.name} ended with {code}: {_last_line(member.log)}")
+                    if code in _STOPPED_CODES:
+                        self._judge(member, code, _last_line(member.log))
                     member.process = self._spawn(member.command, member.environment, member.log)
+
+    def _judge(self, member: Member, code: int, words: str) -> None:
+        expected = [
+            stop for stop in self._expected if member.name.startswith(stop.role) and stop.words in words
+        ]
+        for stop in expected:
+            stop.happened.set()
+        if not expected and _TAKEN_OVER not in words:
+            self.refusals.append(f"{member.name} ended with {code}: {words}")
 
     def _must_end(self, member: Member) -> None:
         started = time.monotonic()
@@ -125,6 +168,15 @@ class Crew:
             member.process.kill()
             self.refusals.append(f"{member.name} did not end within {_GRACE_SECONDS} s of SIGTERM")
         self.history.add("retired", service=member.name, seconds=round(time.monotonic() - started, 1))
+
+    def _started(self, environment: Mapping[str, str], command: tuple[str, ...]) -> "subprocess.Popen[str]":
+        return subprocess.Popen(
+            [_BIN / command[0], *command[1:]],
+            env={**os.environ, **self.environment, **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
 
     def _spawn(
         self, command: tuple[str, ...], environment: Mapping[str, str], log: Path

@@ -3,14 +3,17 @@
 import random
 import shutil
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tests.chaos.checker import gather, violations
+from tests.chaos.checker import violations
+from tests.chaos.evidence import Evidence, gather
+from tests.chaos.faults import FAULTS, drawn
 from tests.chaos.history import History
 from tests.chaos.mutants import Mutant, mutated
-from tests.chaos.nemesis import FAULTS, Nemesis, drawn
-from tests.chaos.world import world
+from tests.chaos.nemesis import Nemesis
+from tests.chaos.world import World, world
 
 _DRAIN_SECONDS = 120
 _MOST_SHOWN = 30
@@ -46,20 +49,39 @@ def torture(
         road.start()
         threading.Event().wait(2.0)
         Nemesis(road, rng).torment(deck)
-        is_drained = road.drain(_DRAIN_SECONDS)
-        history.add("drained", done=is_drained)
-        road.crew.dismiss()
-        found = (
-            [] if is_drained else [f"not everything was loaded within {_DRAIN_SECONDS} s of the last fault"]
-        )
-        for topic in road.topics:
-            evidence = gather(topic, road.file(topic), road.kafka.bootstrap_servers, road.postgres.dsn)
-            loaded, rejected = len(evidence.rows), len(evidence.rejects)
-            history.add(
-                "checked", topic=topic, messages=len(evidence.messages), loaded=loaded, rejected=rejected
-            )
+        found: list[str] = []
+        for evidence in _drained(road):
+            numbers = {"messages": len(evidence.messages), "loaded": len(evidence.rows)}
+            numbers |= {"rejected": len(evidence.rejects), "replayed": len(evidence.replays)}
+            numbers |= {
+                "rows_gone": len(evidence.losses.bot),
+                "losses_accepted": len(evidence.losses.accepted),
+            }
+            history.add("checked", topic=evidence.topic, **numbers)
             found += violations(evidence)
-        found += road.crew.refusals
+        found += road.findings + road.crew.refusals
     for violation in found[:_MOST_SHOWN]:
         history.add("violation", what=violation)
     return found
+
+
+def _drained(road: World) -> list[Evidence]:
+    """End the bots, wait until everything has arrived, end the services, and return the evidence."""
+    for bot in road.crew["bot"]:
+        road.crew.retire(bot)
+    deadline = time.monotonic() + _DRAIN_SECONDS
+    while not all(evidence.is_drained() for evidence in _gathered(road)):
+        if time.monotonic() > deadline:
+            road.find(f"not everything was loaded within {_DRAIN_SECONDS} s of the last fault")
+            break
+        time.sleep(1.0)
+    road.history.add("drained")
+    road.crew.dismiss()
+    return list(_gathered(road))
+
+
+def _gathered(road: World) -> Iterator[Evidence]:
+    for topic in road.topics:
+        yield gather(
+            topic, road.file(topic), road.kafka.bootstrap_servers, road.postgres.dsn, road.losses[topic]
+        )

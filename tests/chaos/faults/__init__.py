@@ -1,0 +1,50 @@
+"""All faults."""
+
+import random
+
+from tests.chaos.disk import can_mount
+from tests.chaos.faults import disks, files, network, processes, topics
+from tests.chaos.nemesis import Fault
+
+FAULTS: list[Fault] = [
+    processes.kill_producers,
+    processes.kill_consumers,
+    processes.kill_a_bot,
+    processes.kill_the_broker,
+    processes.kill_the_warehouse,
+    processes.kill_everything_at_once,
+    processes.freeze_a_consumer_in_mid_load_until_its_partitions_are_given_away,
+    processes.end_a_consumer_in_mid_load,
+    processes.end_a_producer_in_mid_page,
+    processes.freeze_a_producer,
+    processes.run_a_second_producer,
+    processes.freeze_the_warehouse,
+    processes.scale_consumers_to_none_and_beyond_the_partitions,
+    processes.restart_everything_in_turn,
+    network.kill_producers_on_a_slow_network,
+    network.kill_consumers_on_a_slow_network,
+    network.cut_one_consumer_from_the_broker,
+    network.cut_one_consumer_from_the_warehouse,
+    network.cut_everyone_from_the_broker,
+    network.slow_the_network_down,
+    disks.fill_the_warehouses_disk,
+    disks.fill_the_workbooks_disk,
+    files.lock_a_bots_file,
+    files.checkpoint_and_vacuum_a_bots_file,
+    files.restore_a_bots_file_from_an_older_copy,
+    files.replace_a_bots_file_by_a_new_one,
+    files.truncate_a_bots_file,
+    topics.send_foreign_messages,
+    topics.repair_rejects,
+    topics.let_retention_overtake_the_consumers,
+    # topics.raise_the_number_of_partitions,
+]
+
+
+def drawn(number: int, rng: random.Random) -> list[Fault]:
+    """Return so many of the faults that are possible here, each once before any twice."""
+    possible = FAULTS if can_mount() else [fault for fault in FAULTS if fault.__module__ != disks.__name__]
+    deck: list[Fault] = []
+    while len(deck) < number:
+        deck += rng.sample(possible, len(possible))
+    return deck[:number]

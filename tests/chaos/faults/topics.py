@@ -1,0 +1,92 @@
+"""What happens to topics: foreign messages and their repair, retention, more partitions."""
+
+import json
+
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from tests.chaos import foreign
+from tests.chaos.evidence import Range, committed_messages
+from tests.chaos.nemesis import Nemesis
+from tests.chaos.world import stream_and_mrf
+
+_WAITING_MESSAGES = 40
+_REPLAYS = 3
+
+
+def send_foreign_messages(nemesis: Nemesis) -> None:
+    foreign.send(nemesis.world, nemesis.topic(), nemesis.rng)
+
+
+def repair_rejects(nemesis: Nemesis) -> None:
+    """Two operators replay the same reject at once: one of them must have it, once."""
+    topic = nemesis.topic()
+    foreign.send(nemesis.world, topic, nemesis.rng)
+    stream, mrf = stream_and_mrf(topic)
+    nemesis.wait_until(lambda: bool(nemesis.world.open_rejects(topic)), f"rejects of {topic}")
+    for partition, offset in nemesis.world.open_rejects(topic)[:_REPLAYS]:
+        repaired = foreign.repaired(nemesis.world, topic, nemesis.rng)
+        file = nemesis.world.folder / "repaired.json"
+        file.write_bytes(repaired)
+        command = ("crmbot-consumer", "rejects", "replay", str(partition), str(offset), "--file", str(file))
+        key = json.loads(repaired)["lead_id"]
+        codes = nemesis.world.crew.run_twice({"MRF": mrf, "STREAM": stream}, *command, "--key", key)
+        nemesis.world.history.add("replayed", topic=topic, partition=partition, offset=offset, codes=codes)
+        if sorted(codes) != [0, 2]:
+            nemesis.world.find(f"{topic}: two replays of {(partition, offset)} ended with {codes}")
+
+
+def let_retention_overtake_the_consumers(nemesis: Nemesis) -> None:
+    """They must stop and say so; then the operator accepts the loss."""
+    world, topic = nemesis.world, nemesis.topic()
+    stream, mrf = stream_and_mrf(topic)
+    consumers = world.consumers(topic)
+    for member in consumers:
+        world.crew.retire(member)
+    ends = world.ledger_ends(topic)
+    messages = committed_messages(topic, world.kafka.bootstrap_servers)
+
+    def waiting() -> list[tuple[int, int]]:
+        return sorted(place for place in messages if place[1] >= ends.get(place[0], 0))
+
+    def are_enough() -> bool:
+        messages.update(committed_messages(topic, world.kafka.bootstrap_servers))
+        return len(waiting()) >= _WAITING_MESSAGES
+
+    nemesis.wait_until(are_enough, f"messages wait in {topic}")
+    partition, end = nemesis.rng.choice(waiting()[1:])
+    start = ends.get(partition, 0)
+    admin = AdminClient({"bootstrap.servers": world.kafka.bootstrap_servers})
+    for answer in admin.delete_records([TopicPartition(topic, partition, end)]).values():
+        answer.result(30)
+    losses = world.losses[topic]
+    losses.deleted.update({p: m for p, m in messages.items() if p[0] == partition and p[1] < end})
+    world.history.add("deleted", topic=topic, partition=partition, start=start, end=end)
+    if end > start:
+        losses.accepted.append(Range(partition, start, end))
+        stopped = world.crew.expect_stop(f"consumer-{mrf}-{stream}", "data loss")
+    for member in consumers:
+        world.crew.rehire(member)
+    if end > start:
+        nemesis.wait_until(stopped.is_set, f"a consumer of {topic} stops: data loss")
+        command = ("crmbot-consumer", "accept-loss", "--partition", str(partition))
+        if world.crew.try_to_run({"MRF": mrf, "STREAM": stream}, *command) != 0:
+            world.find(f"{topic}: the loss of partition {partition} could not be accepted")
+
+
+def raise_the_number_of_partitions(nemesis: Nemesis) -> None:
+    """First nothing moves; then the operator has the rows spread over all partitions."""
+    world, topic = nemesis.world, nemesis.topic()
+    stream, mrf = stream_and_mrf(topic)
+    number = world.partition_count(topic) + 1
+    world.crew.run({"MRF": mrf, "PARTITIONS": str(number)}, "crmbot-producer", "topics")
+    nemesis.wait(2.0, 6.0)
+    (producer,) = world.crew[f"producer-{mrf}-{stream}"]
+    world.crew.retire(producer)
+    command = ("crmbot-producer", "repartition", "--stream", stream)
+    environment = {"MRF": mrf, "DATA_DIR": str(world.folder / mrf)}
+    nemesis.wait_until(
+        lambda: world.crew.try_to_run(environment, *command) == 0,
+        f"{topic} is spread over {number} partitions",
+    )
+    world.crew.rehire(producer)
