@@ -32,10 +32,10 @@ test: lint unit integration chaos chart dag ## All tests
 lint: setup ## Format, style and types
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
-	$(VENV)/bin/mypy libs services devstack tests/integration tests/chaos tests/chart tests/cluster tests/sql tests/docs bench docs
+	$(VENV)/bin/mypy libs services devstack tests/integration tests/chaos tests/chart tests/cluster tests/sql tests/docs tests/cli bench docs
 
-unit: setup ## Tests beside the services, and of SQL and docs
-	$(VENV)/bin/pytest -q libs services devstack tests/sql tests/docs
+unit: setup ## Tests beside the services, and of SQL, docs and bad input
+	$(VENV)/bin/pytest -q libs services devstack tests/sql tests/docs tests/cli
 
 integration: setup ## Tests on the real broker and the real warehouse
 	$(VENV)/bin/pytest -q tests/integration

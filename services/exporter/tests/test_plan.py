@@ -36,11 +36,15 @@ def test_a_plan_is_loaded_as_it_stands(warehouse: "Warehouse", tmp_path: Path) -
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        pytest.param(HEAD, "has no lines; expected month, branch", id="empty"),
+        pytest.param(HEAD, "has no lines", id="empty"),
         pytest.param(HEAD + LINE + LINE.replace("120", "-1"), "line 3, units", id="negative"),
         pytest.param(HEAD + LINE.replace("-03-01", "-03-02"), "line 2, month", id="not a first day"),
         pytest.param(HEAD + LINE.replace("120", "много"), "line 2, units", id="no number"),
-        pytest.param(HEAD.replace("tariff", "plan") + LINE, "line 2, tariff", id="a column is missing"),
+        pytest.param(
+            HEAD.replace("tariff", "plan") + LINE,
+            "line 1: tariff should",
+            id="a column is missing",
+        ),
         pytest.param(HEAD + LINE.strip() + ",1\n", "line 2", id="a value too many"),
     ],
 )

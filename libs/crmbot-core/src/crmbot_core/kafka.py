@@ -1,6 +1,7 @@
 """Kafka client settings, errors and the few admin calls that producer and consumer share."""
 
 import logging
+import re
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicCol
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from crmbot_core.errors import ConfigurationError, CrmBotError, StoppedError, TransientError
+from crmbot_core.settings import kafka_settings, variable_name
 
 STATE_TOPIC = "crm_bot_producer_state"
 ADMIN_TIMEOUT_SECONDS = 15.0
@@ -18,6 +20,13 @@ EARLIEST = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
 LATEST = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 
 ClientConfig = dict[str, Any]
+# What no command lets a variable change; clients fix more of their own.
+_PROMISED: ClientConfig = {
+    "acks": "all",
+    "enable.idempotence": True,
+    "isolation.level": "read_committed",
+    "enable.auto.commit": False,
+}
 _Answer = TypeVar("_Answer")
 
 _CONFIGURATION_CODES = frozenset(
@@ -68,11 +77,6 @@ def client_config(
     return defaults | dict(settings) | fixed | {"logger": logger}
 
 
-def variable_name(setting: str) -> str:
-    """Return the environment variable of a Kafka setting: sasl.mechanism is KAFKA_SASL_MECHANISM."""
-    return "KAFKA_" + setting.upper().replace(".", "_")
-
-
 def as_error(error: KafkaError) -> CrmBotError:
     """Return what a Kafka error means for the user: wrong settings, fenced, or worth another try."""
     text = error.str()
@@ -100,10 +104,32 @@ def translated_errors() -> Iterator[None]:
         raise as_error(error) from exception
 
 
+def checked_settings() -> dict[str, str]:
+    """Return `kafka_settings`, if a client can be made of them: a command asks before it opens anything.
+
+    Raises:
+        ConfigurationError: for a setting that Kafka does not know, or that contradicts exactly-once.
+    """
+    settings = kafka_settings()
+    admin_client(settings)
+    return settings
+
+
 def admin_client(settings: Mapping[str, str]) -> AdminClient:
     """Return an admin client; raises ConfigurationError for settings that Kafka does not know."""
-    with translated_errors():
-        return AdminClient(client_config(settings, defaults={}, fixed={}))
+    config = client_config(settings, defaults={}, fixed=_PROMISED)
+    try:
+        with translated_errors():
+            return AdminClient({name: value for name, value in config.items() if name not in _PROMISED})
+    except ConfigurationError as error:
+        raise ConfigurationError(_with_variables(str(error), settings)) from error
+
+
+def _with_variables(text: str, settings: Mapping[str, str]) -> str:
+    """Name settings as the user does."""
+    for name in settings:
+        text = re.sub(rf"(?<![\w.]){re.escape(name)}(?![\w.])", variable_name(name), text)
+    return text
 
 
 def topic_id(admin: AdminClient, topic: str) -> str:

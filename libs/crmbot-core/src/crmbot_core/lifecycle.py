@@ -37,7 +37,7 @@ def exit_codes(service: str) -> Iterator[None]:
     try:
         yield
     except CrmBotError as error:
-        print(f"{service}: {error}", file=sys.stderr)
+        print(f"{service}: {_one_line(str(error))}", file=sys.stderr)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
@@ -47,6 +47,11 @@ def exit_codes(service: str) -> Iterator[None]:
         else:  # its default would show local variables
             traceback.print_exc()
         sys.exit(EXIT_CRASH)
+
+
+def _one_line(text: str) -> str:
+    """Escape what would break the line, such as a line feed in a file's name."""
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
 
 
 class Backoff:

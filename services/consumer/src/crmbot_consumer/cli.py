@@ -14,8 +14,9 @@ from crmbot_consumer.migrate import migrate
 from crmbot_consumer.run import ConsumerRun
 from crmbot_consumer.settings import ConsumerSettings, MigrateSettings, TopicSettings
 from crmbot_core.errors import ConfigurationError
+from crmbot_core.kafka import checked_settings
 from crmbot_core.lifecycle import exit_codes, stop_on_signals
-from crmbot_core.settings import kafka_settings, load
+from crmbot_core.settings import load
 from crmbot_core.telemetry import configure_logging, http_endpoint
 
 SERVICE = "crmbot-consumer"
@@ -23,6 +24,8 @@ _EPILOG = (
     "Settings are environment variables: docs/settings.md. Exit codes: 0 done, 1 crashed, 2 wrong settings, "
     "3 stopped to protect the data."
 )
+_PARTITION = click.IntRange(0, 2**31 - 1)
+_OFFSET = click.IntRange(0, 2**63 - 1)
 
 
 def _set_stream(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
@@ -50,7 +53,7 @@ def cli() -> None:
 def run() -> None:
     """Load one stream until told to stop. Run as many as the topic has partitions."""
     settings = load(ConsumerSettings)
-    kafka = kafka_settings()
+    kafka = checked_settings()
     logger = configure_logging(settings, SERVICE).bind(mrf=settings.mrf, stream=settings.stream)
     consumer = ConsumerRun(settings, kafka, stop_on_signals(), logger)
     with http_endpoint(consumer.health, settings.http_port) as port:
@@ -68,10 +71,10 @@ def migrate_command() -> None:
 
 @cli.command("accept-loss", epilog=_EPILOG)
 @stream_option
-@click.option("--partition", type=click.IntRange(min=0), required=True)
+@click.option("--partition", type=_PARTITION, required=True, help="Which partition of the topic.")
 def accept_loss_command(partition: int) -> None:
     """Go on after Kafka deleted messages that were not loaded; the ledger keeps the gap."""
-    start, end = accept_loss(load(TopicSettings), kafka_settings(), partition)
+    start, end = accept_loss(load(TopicSettings), checked_settings(), partition)
     click.echo(
         f"partition {partition} goes on at offset {end}; the messages from {start} to {end - 1} are lost"
     )
@@ -84,7 +87,9 @@ def rejects() -> None:
 
 @rejects.command("list", epilog=_EPILOG)
 @stream_option
-@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="Rows to show.")
+@click.option(
+    "--limit", type=click.IntRange(1, 1_000_000), default=50, show_default=True, help="Rows to show."
+)
 def list_rejects(limit: int) -> None:
     """List the stream's rejects, without what they hold."""
     settings = load(TopicSettings)
@@ -105,8 +110,8 @@ def list_rejects(limit: int) -> None:
 
 @rejects.command("show", epilog=_EPILOG)
 @stream_option
-@click.argument("partition", type=click.IntRange(min=0))
-@click.argument("offset", type=click.IntRange(min=0))
+@click.argument("partition", type=_PARTITION)
+@click.argument("offset", type=_OFFSET)
 def show_reject(partition: int, offset: int) -> None:
     """Write a rejected message to the standard output, byte for byte."""
     settings = load(TopicSettings)
@@ -120,8 +125,8 @@ def show_reject(partition: int, offset: int) -> None:
 
 @rejects.command("replay", epilog=_EPILOG)
 @stream_option
-@click.argument("partition", type=click.IntRange(min=0))
-@click.argument("offset", type=click.IntRange(min=0))
+@click.argument("partition", type=_PARTITION)
+@click.argument("offset", type=_OFFSET)
 @click.option(
     "--file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -132,7 +137,7 @@ def replay_reject(partition: int, offset: int, file: Path | None, key: str | Non
     """Load a rejected message, as it is or put right, once."""
     settings = load(TopicSettings)
     value = file.read_bytes().strip() if file else None
-    rejects_table.replay(settings, partition, offset, value, key.encode() if key else None)
+    rejects_table.replay(settings, partition, offset, value, os.fsencode(key) if key else None)
     click.echo(f"loaded partition {partition} offset {offset} into {settings.table}")
 
 

@@ -146,7 +146,10 @@ def plan(file: Path) -> None:
 
 @main.command("export-russia", epilog=_EPILOG)
 @click.option(
-    "--mrfs", default="mrf1,mrf2,mrf3,mrf4,mrf5,mrf6,mrf7", show_default=True, help="MRFs to compare."
+    "--mrfs",
+    default="mrf1,mrf2,mrf3,mrf4,mrf5,mrf6,mrf7",
+    show_default=True,
+    help="MRFs to compare, with commas and no spaces.",
 )
 @_output_dir
 def export_russia_command(mrfs: str) -> None:

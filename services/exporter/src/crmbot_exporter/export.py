@@ -20,7 +20,7 @@ from crmbot_core.telemetry import Logger
 from crmbot_core.warehouse import Connection, connect, translated_errors
 from crmbot_exporter import marts
 from crmbot_exporter.data_files import FORMATS
-from crmbot_exporter.files import replaced
+from crmbot_exporter.files import replaced, require_folder
 from crmbot_exporter.frames import records
 from crmbot_exporter.layout import EXCEL_ROWS, Dashboard
 from crmbot_exporter.marts import Marts, Wanted
@@ -49,8 +49,9 @@ def export(
         CrmBotError: if a workbook cannot be written.
     """
     started = time.monotonic()
+    require_folder(settings.output_dir)
     paths = [settings.staged(dashboard.name) for dashboard in dashboards]
-    if settings.run_id and settings.output_dir.is_dir():
+    if settings.run_id:
         settings.run_folder.mkdir(exist_ok=True)
     contents = _published_contents(settings, dashboards) if settings.run_id else None
     with ExitStack() as files, snapshot(settings) as connection:
@@ -78,6 +79,7 @@ def rebuild_marts(settings: ExporterSettings, log: Logger) -> None:
 
 def export_data(settings: ExporterSettings, streams: Sequence[str], kind: str, log: Logger) -> list[Path]:
     """Save every row of the streams as files of one format, all of one moment; return where."""
+    require_folder(settings.output_dir)
     report = Report(settings.mrf, settings.zone, None)
     paths = [settings.output_dir / f"{name}_{settings.mrf}_data.{kind}" for name in streams]
     with ExitStack() as files, snapshot(settings) as connection:

@@ -5,6 +5,7 @@ import fcntl
 import os
 import secrets
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -48,6 +49,16 @@ def replaced(path: Path) -> Iterator[BinaryIO]:
             _sync_folder(path.parent)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def require_folder(folder: Path) -> None:
+    """Raise ConfigurationError unless files can be made in the folder: before the work that leads to them."""
+    try:
+        status = folder.stat()
+    except OSError as error:
+        raise ConfigurationError(f"{folder}: {error.strerror}; check OUTPUT_DIR") from error
+    if not stat.S_ISDIR(status.st_mode) or not os.access(folder, os.W_OK | os.X_OK):
+        raise ConfigurationError(f"{folder} is not a folder that can be written: check OUTPUT_DIR")
 
 
 @contextmanager

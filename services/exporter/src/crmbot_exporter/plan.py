@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from crmbot_core.contracts.models import Text
 from crmbot_core.errors import ConfigurationError
 from crmbot_core.warehouse import Connection
+from crmbot_exporter.settings import Day
 
 
 class PlanLine(BaseModel):
@@ -19,7 +20,7 @@ class PlanLine(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    month: date = Field(description="first day of the month, such as 2026-03-01")
+    month: Day = Field(description="first day of the month, such as 2026-03-01")
     branch: Text
     service: Text
     tariff: Text
@@ -43,10 +44,12 @@ def read_plan(path: Path) -> list[PlanLine]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             lines = list(_lines(path, file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ConfigurationError(f"{path} cannot be read: {error}") from error
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ConfigurationError(f"{path} is not CSV in UTF-8: {error}") from error
     if not lines:
-        raise ConfigurationError(f"{path} has no lines; expected {', '.join(PlanLine.model_fields)}")
+        raise ConfigurationError(f"{path} has no lines below its columns")
     return lines
 
 
@@ -61,6 +64,12 @@ def load_plan(connection: Connection, mrf: str, lines: list[PlanLine]) -> None:
 
 def _lines(path: Path, file: TextIO) -> Iterator[PlanLine]:
     reader = csv.DictReader(file)
+    names = reader.fieldnames or []
+    if missing := [name for name in PlanLine.model_fields if names.count(name) != 1]:
+        raise ConfigurationError(
+            f"{path}, line 1: {', '.join(missing)} should be there once, with commas; expected the columns "
+            f"{', '.join(PlanLine.model_fields)}"
+        )
     for row in reader:
         try:
             yield PlanLine.model_validate(row)

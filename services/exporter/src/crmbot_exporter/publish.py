@@ -17,7 +17,7 @@ from xml.etree import ElementTree
 
 from crmbot_core.errors import ConfigurationError
 from crmbot_core.telemetry import Logger
-from crmbot_exporter.files import replaced
+from crmbot_exporter.files import replaced, require_folder
 from crmbot_exporter.settings import ExporterSettings
 from crmbot_exporter.workbook import REPORT_DAY
 
@@ -32,6 +32,7 @@ def publish_run(settings: ExporterSettings, log: Logger) -> list[Path]:
     """
     if not settings.run_id:
         raise ConfigurationError("RUN_ID: not set; without a run there is nothing to publish")
+    require_folder(settings.output_dir)
     staged = sorted(settings.run_folder.glob("*.xlsx"))
     if not staged:
         raise ConfigurationError(

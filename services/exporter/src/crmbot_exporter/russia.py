@@ -16,7 +16,7 @@ from crmbot_exporter import marts
 from crmbot_exporter.cells import number
 from crmbot_exporter.dashboards.russia import RUSSIA_DASHBOARD
 from crmbot_exporter.export import read_report, snapshot
-from crmbot_exporter.files import replaced
+from crmbot_exporter.files import replaced, require_folder
 from crmbot_exporter.frames import Record, periods, records
 from crmbot_exporter.report import Report
 from crmbot_exporter.settings import RussiaSettings
@@ -44,8 +44,12 @@ def export_russia(settings: RussiaSettings, mrfs: Sequence[str], log: Logger) ->
     MRFs that have no rows yet are left out.
 
     Raises:
-        ConfigurationError: if an MRF has no published marts.
+        ConfigurationError: if an MRF is none, comes twice or has no published marts.
     """
+    for mrf in mrfs:
+        if mrfs.count(checked_mrf(mrf)) > 1:
+            raise ConfigurationError(f"--mrfs has {mrf} twice: its figures would count twice")
+    require_folder(settings.output_dir)
     path = settings.output_dir / "russia.xlsx"
     with replaced(path) as file, snapshot(settings) as connection:
         reports = _reports(connection, settings, mrfs)
@@ -83,7 +87,7 @@ def frames(reports: Sequence[Report], published: Published) -> dict[str, pd.Data
 
 def _reports(connection: Connection, settings: RussiaSettings, mrfs: Sequence[str]) -> list[Report]:
     """Return the published reports that have rows, and keep them in place for the transaction."""
-    for mrf in map(checked_mrf, mrfs):
+    for mrf in mrfs:
         try:
             marts.hold(connection, mrf)
         except errors.UndefinedTable:

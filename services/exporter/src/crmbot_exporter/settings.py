@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from crmbot_core.settings import LogSettings, MrfName, ServiceSettings, WarehouseSettings
+from crmbot_core.settings import Folder, LogSettings, MrfName, ServiceSettings, WarehouseSettings
 
 
 def _known_zone(name: str) -> str:
@@ -20,12 +20,22 @@ def _known_zone(name: str) -> str:
     return name
 
 
+def _iso_day(day: object) -> object:
+    # pydantic also takes seconds since 1970 for a day.
+    if isinstance(day, str) and not re.fullmatch("20[0-9]{2}-[0-9]{2}-[0-9]{2}", day):
+        raise ValueError("not a day such as 2026-03-31")
+    return day
+
+
+Day = Annotated[date, BeforeValidator(_iso_day)]
+
+
 class OutputSettings(BaseSettings):
     """Where workbooks go."""
 
     model_config = SettingsConfigDict(extra="ignore", frozen=True, env_ignore_empty=True)
 
-    output_dir: Path = Field(
+    output_dir: Folder = Field(
         default=Path("/opt/airflow/dags"), description="folder that the workbooks are saved in"
     )
 
@@ -61,10 +71,11 @@ class ZoneSettings(BaseSettings):
 class ExporterSettings(LogSettings, WarehouseSettings, WorkbookSettings, ZoneSettings):
     """What `crmbot-exporter export` and `marts` read."""
 
-    report_day: date | None = Field(
+    report_day: Day | None = Field(
         default=None, description="last day of the report, such as 2026-03-31; the newest row's unless given"
     )
-    run_id: str = Field(
+    # As long as a folder's name can be.
+    run_id: Annotated[str, StringConstraints(max_length=240)] = Field(
         default="", description="run of the DAG: its workbooks are kept apart until they are published"
     )
     data_rows: Literal["all", "month"] = Field(

@@ -12,6 +12,7 @@ from prometheus_client import Counter
 
 from crmbot_core.errors import ConfigurationError
 from crmbot_core.lifecycle import exit_codes, stop_on_signals
+from crmbot_core.options import FiniteFloat
 from crmbot_core.settings import load
 from crmbot_core.telemetry import Health, configure_logging, http_endpoint
 from crmbot_generator.settings import GeneratorSettings
@@ -26,6 +27,8 @@ _BATCH_ROWS = 5_000
 _TICK_SECONDS = 0.1
 # How thick the simulated work is; `live` takes its order from it, and its pace from the clock.
 _LIVE_LEAD_INTERVAL = timedelta(minutes=5)
+# The contract's times are from 2000 to 2099; ten years of work fit before the first end.
+_FIRST_END, _LAST_END = datetime(2010, 1, 1), datetime(2099, 12, 31)
 
 
 @click.group(epilog=_EPILOG)
@@ -39,6 +42,14 @@ def _set_seed(context: click.Context, parameter: click.Parameter, value: int | N
         os.environ["SEED"] = str(value)
 
 
+def _in_contract(
+    context: click.Context, parameter: click.Parameter, value: datetime | None
+) -> datetime | None:
+    if value is not None and not _FIRST_END <= value <= _LAST_END:
+        raise click.BadParameter(f"give a day from {_FIRST_END:%Y-%m-%d} to {_LAST_END:%Y-%m-%d}.")
+    return value
+
+
 seed_option = click.option(
     "--seed", type=int, callback=_set_seed, expose_value=False, help="Makes a backfill repeatable; or SEED."
 )
@@ -46,12 +57,18 @@ seed_option = click.option(
 
 @cli.command(epilog=_EPILOG)
 @seed_option
-@click.option("--rows", type=click.IntRange(min=1), help="Rows to write, both files together.")
-@click.option("--days", type=click.IntRange(min=1), help="Days of work that end now.  [default: 90]")
+@click.option("--rows", type=click.IntRange(1, 10**9), help="Rows to write, both files together.")
+@click.option("--days", type=click.IntRange(1, 3650), help="Days of work that end now.  [default: 90]")
 @click.option(
-    "--rows-per-day", type=click.IntRange(min=1), default=2_000, show_default=True, help="Without --rows."
+    "--rows-per-day",
+    type=click.IntRange(1, 10**6),
+    default=2_000,
+    show_default=True,
+    help="Rows for each of the days, without --rows.",
 )
-@click.option("--until", type=click.DateTime(), help="End of the work, UTC, instead of now.")
+@click.option(
+    "--until", type=click.DateTime(), callback=_in_contract, help="End of the work, UTC, instead of now."
+)
 @click.option(
     "--if-new", is_flag=True, help="Leave files that have rows as they are; otherwise they are an error."
 )
@@ -87,9 +104,9 @@ def backfill(
 @cli.command(epilog=_EPILOG)
 @seed_option
 @click.option(
-    "--rate", type=click.FloatRange(min=0.01), default=5.0, show_default=True, help="Rows per second."
+    "--rate", type=FiniteFloat(0.01, 100_000), default=5.0, show_default=True, help="Rows per second."
 )
-@click.option("--seconds", type=click.FloatRange(min=0), help="Stop after so long; otherwise on SIGTERM.")
+@click.option("--seconds", type=FiniteFloat(0, 10**9), help="Stop after so long; otherwise on SIGTERM.")
 def live(rate: float, seconds: float | None) -> None:
     """Work on at a steady rate, from where the files end."""
     settings = load(GeneratorSettings)
@@ -99,13 +116,13 @@ def live(rate: float, seconds: float | None) -> None:
     started = time.monotonic()
     # Not repeatable: what comes depends on the files and on the clock.
     rng = random.Random()
-    files = BotFiles(settings.data_dir, settings.mrf, rng)
     vocabulary = Vocabulary(settings.mrf, settings.seed or 0, settings.managers)
-    now = datetime.now(UTC)
-    simulation = Simulation(settings.mrf, vocabulary, rng, now, _LIVE_LEAD_INTERVAL, files.continuation())
-    events = simulation.events()
     written = 0
     with http_endpoint(health, settings.http_port) as port:
+        files = BotFiles(settings.data_dir, settings.mrf, rng)
+        now = datetime.now(UTC)
+        simulation = Simulation(settings.mrf, vocabulary, rng, now, _LIVE_LEAD_INTERVAL, files.continuation())
+        events = simulation.events()
         logger.info("started", rate=rate, http_port=port)
         health.set_ready()
         while not stop.wait(_TICK_SECONDS):
@@ -122,7 +139,12 @@ def live(rate: float, seconds: float | None) -> None:
 
 
 @cli.command("new-source", epilog=_EPILOG)
-@click.option("--database", type=click.Path(path_type=Path), required=True, help="actions.db or nature.db")
+@click.option(
+    "--database",
+    type=click.Path(exists=True, dir_okay=False, writable=True, path_type=Path),
+    required=True,
+    help="actions.db or nature.db",
+)
 @click.option("--after", type=int, help="Last row of the old identity.  [default: the last row]")
 def new_source_command(database: Path, after: int | None) -> None:
     """Give a file that was restored from a backup a new identity, so that the producer can go on with it."""

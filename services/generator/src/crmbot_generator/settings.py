@@ -4,14 +4,14 @@ from pathlib import Path
 
 from pydantic import Field
 
-from crmbot_core.settings import MrfName, ServiceSettings
+from crmbot_core.settings import Folder, MrfName, ServiceSettings
 
 
 class GeneratorSettings(ServiceSettings):
     """What every command of `crmbot-generator` reads."""
 
     mrf: MrfName = Field(description="macro-regional branch, mrf1 and so on")
-    data_dir: Path = Field(default=Path("data"), description="folder of the bot's actions.db and nature.db")
+    data_dir: Folder = Field(default=Path("data"), description="folder of the bot's actions.db and nature.db")
     seed: int | None = Field(
         default=None, description="number that makes a backfill repeatable; without one, every bot is another"
     )

@@ -17,6 +17,7 @@ from crmbot_generator.vocabulary import TARIFFS
 StreamName = Literal["actions", "nature"]
 
 _BUSY_SECONDS = 30.0
+_CLOSED = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM)
 _STALE = timedelta(days=30)  # a lead that nobody touched for so long is dead
 
 
@@ -30,7 +31,7 @@ class BotFiles:
     """actions.db and nature.db of one MRF, opened for writing; makes them where they are missing.
 
     Raises:
-        ConfigurationError: the folder cannot be written, or the files belong to another MRF.
+        ConfigurationError: the folder cannot be written, or a file is of another MRF or stream; none is made.
         StoppedError: a file is damaged, or the disk is full.
     """
 
@@ -38,13 +39,19 @@ class BotFiles:
         self._rng = rng
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            for name, stream in STREAMS.items():
+                _check(folder / f"{name}.db", stream, mrf)
             self._connections = {
                 name: _opened(folder / f"{name}.db", stream, mrf, rng) for name, stream in STREAMS.items()
             }
         except OSError as error:
             raise ConfigurationError(f"DATA_DIR {folder}: {error.strerror}") from error
         except sqlite3.DatabaseError as error:
-            raise StoppedError(f"{folder}: {error}") from error
+            if error.sqlite_errorcode & 0xFF in _CLOSED:
+                raise ConfigurationError(f"DATA_DIR {folder}: {error}; it has to be writable") from error
+            raise StoppedError(
+                f"{folder}: {error}; restore the file from a backup, or move it away"
+            ) from error
         self._inserts = {name: _insert(stream) for name, stream in STREAMS.items()}
 
     def append(
@@ -137,19 +144,26 @@ def new_source(path: Path, after: int | None, rng: random.Random) -> tuple[str, 
     Raises:
         ConfigurationError: no such file, or `after` is not a place in its present identity.
     """
-    if not path.exists():
-        raise ConfigurationError(f"{path} does not exist")
+    try:
+        return _with_new_source(path, after, rng)
+    except sqlite3.DatabaseError as error:
+        if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR):
+            raise ConfigurationError(f"{path} is not a bot's file") from error
+        raise StoppedError(f"{path}: {error}; nothing was changed") from error
+
+
+def _with_new_source(path: Path, after: int | None, rng: random.Random) -> tuple[str, int]:
     with (
         closing(sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)) as connection,
         connection,
     ):
         connection.execute("BEGIN IMMEDIATE")
-        try:
-            stream, mrf, starts_after = connection.execute(
-                "SELECT stream, mrf, starts_after FROM source ORDER BY starts_after DESC LIMIT 1"
-            ).fetchone()
-        except (sqlite3.DatabaseError, TypeError):
-            raise ConfigurationError(f"{path} is not a bot's file") from None
+        present = connection.execute(
+            "SELECT stream, mrf, starts_after FROM source ORDER BY starts_after DESC LIMIT 1"
+        ).fetchone()
+        if present is None:
+            raise ConfigurationError(f"{path} is not a bot's file")
+        stream, mrf, starts_after = present
         newest = connection.execute(f"SELECT coalesce(max(transaction_id), 0) FROM {stream}").fetchone()[0]
         after = newest if after is None else after
         if not starts_after < after <= newest:
@@ -173,12 +187,22 @@ def _opened(path: Path, stream: Stream, mrf: str, rng: random.Random) -> sqlite3
             for statement in filter(str.strip, stream.sqlite_ddl.split(";")):
                 connection.execute(statement)
             _add_source(connection, random_uuid(rng), stream.name, mrf, 0)
-    found = {row["mrf"] for row in connection.execute("SELECT mrf FROM source")}
-    if found != {mrf}:
-        raise ConfigurationError(
-            f"{path} belongs to {', '.join(sorted(found))}, not to {mrf}: check MRF and DATA_DIR"
-        )
     return connection
+
+
+def _check(path: Path, stream: Stream, mrf: str) -> None:
+    """Raise ConfigurationError if there is a file and it is another bot's, or the other one of the two."""
+    if not path.exists():
+        return
+    with closing(sqlite3.connect(path, timeout=_BUSY_SECONDS)) as connection:
+        if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'source'").fetchone():
+            return
+        found = connection.execute("SELECT DISTINCT stream, mrf FROM source ORDER BY mrf").fetchall()
+    if found != [(stream.name, mrf)]:
+        owners = ", ".join(f"{owner} ({name})" for name, owner in found)
+        raise ConfigurationError(
+            f"{path} belongs to {owners}, not to {mrf} ({stream.name}): check MRF and DATA_DIR"
+        )
 
 
 def _add_source(

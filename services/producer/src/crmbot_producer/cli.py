@@ -7,8 +7,10 @@ import click
 from rich.console import Console
 
 from crmbot_core.errors import EXIT_DIFFERENCES
+from crmbot_core.kafka import checked_settings
 from crmbot_core.lifecycle import exit_codes, stop_on_signals
-from crmbot_core.settings import kafka_settings, load
+from crmbot_core.options import FiniteFloat
+from crmbot_core.settings import load
 from crmbot_core.telemetry import configure_logging, http_endpoint
 from crmbot_producer.audit.report import as_json, print_report
 from crmbot_producer.audit.verdict import audit
@@ -38,7 +40,7 @@ def run(stream: str | None) -> None:
     if stream:
         os.environ["STREAM"] = stream
     settings = load(ProducerSettings)
-    kafka = kafka_settings()
+    kafka = checked_settings()
     logger = configure_logging(settings, SERVICE).bind(mrf=settings.mrf, stream=settings.stream)
     producer = ProducerRun(settings, kafka, stop_on_signals(), logger)
     with http_endpoint(producer.health, settings.http_port) as port:
@@ -51,13 +53,17 @@ def run(stream: str | None) -> None:
 def topics() -> None:
     """Make the MRF's topics where they are missing; safe to run again."""
     settings = load(TopicSettings)
-    made = make_topics(kafka_settings(), settings)
+    made = make_topics(checked_settings(), settings)
     click.echo(f"made {', '.join(made)}" if made else "all topics are there")
 
 
 @cli.command("audit", epilog=_EPILOG)
 @click.option(
-    "--wait", type=click.FloatRange(min=0), default=0, help="Seconds to wait for rows on their way."
+    "--wait",
+    type=FiniteFloat(min=0, max=86_400),
+    default=0,
+    show_default=True,
+    help="Seconds to wait for rows on their way.",
 )
 @click.option("--json", "is_json", is_flag=True, help="Print one line of JSON instead of a table.")
 def audit_command(wait: float, is_json: bool) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 from pydantic import Field
 
 from crmbot_core.contracts import Stream, stream_named
-from crmbot_core.settings import LogSettings, MrfName, ServiceSettings, StreamName, WarehouseSettings
+from crmbot_core.settings import Folder, LogSettings, MrfName, ServiceSettings, StreamName, WarehouseSettings
 
 
 class ProducerSettings(ServiceSettings):
@@ -13,7 +13,7 @@ class ProducerSettings(ServiceSettings):
 
     mrf: MrfName = Field(description="macro-regional branch, mrf1 and so on")
     stream: StreamName = Field(description="actions or nature")
-    data_dir: Path = Field(default=Path("data"), description="folder of the bot's actions.db and nature.db")
+    data_dir: Folder = Field(default=Path("data"), description="folder of the bot's actions.db and nature.db")
     page_rows: int = Field(
         default=20_000, ge=1, le=100_000, description="rows read and sent in one Kafka transaction, at most"
     )
@@ -34,7 +34,7 @@ class AuditSettings(LogSettings, WarehouseSettings):
     """What `crmbot-producer audit` reads."""
 
     mrf: MrfName = Field(description="macro-regional branch, mrf1 and so on")
-    data_dir: Path = Field(default=Path("data"), description="folder of the bot's actions.db and nature.db")
+    data_dir: Folder = Field(default=Path("data"), description="folder of the bot's actions.db and nature.db")
 
 
 class TopicSettings(LogSettings):
@@ -50,5 +50,6 @@ class TopicSettings(LogSettings):
     retention_hours: int = Field(
         default=28 * 24,
         ge=1,
+        le=100 * 365 * 24,
         description="how long Kafka keeps messages: longer than any outage of the warehouse",
     )

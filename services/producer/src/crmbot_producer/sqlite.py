@@ -60,7 +60,13 @@ class BotFile:
         self.path = path
         self._stream = stream
         self._mrf = mrf
-        if not path.exists():
+        try:
+            is_file = path.is_file()
+        except OSError as error:  # such as a name that is too long
+            raise ConfigurationError(f"{path}: {error.strerror}; check DATA_DIR") from error
+        if path.parent.is_file() or path.is_dir():
+            raise ConfigurationError(f"{path} cannot be a file: check DATA_DIR")
+        if not is_file:
             raise TransientError(f"{path} does not exist (yet): check DATA_DIR, or start the bot")
         with self._errors():
             self._connection = sqlite3.connect(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from crmbot_core.contracts import STREAMS, Stream
-from crmbot_core.errors import TransientError
+from crmbot_core.errors import ConfigurationError, TransientError
 from crmbot_core.settings import WarehouseSettings
 from crmbot_producer.audit.compare import Difference, Kind, differences
 from crmbot_producer.audit.warehouse import AuditedTable, snapshot
@@ -47,8 +47,16 @@ def audit(settings: WarehouseSettings, data_dir: Path, mrf: str, wait_seconds: f
         wait_seconds: how long to wait for rows that are still on their way.
 
     Raises:
+        ConfigurationError: a file is missing, or another bot's.
         TransientError: a file or the warehouse cannot be read now.
     """
+    for stream in STREAMS.values():
+        try:
+            (data_dir / f"{stream.name}.db").stat()
+        except OSError as error:
+            raise ConfigurationError(
+                f"DATA_DIR {data_dir} has no {stream.name}.db: {error.strerror}"
+            ) from error
     return [
         _audit_stream(settings, data_dir / f"{stream.name}.db", stream, mrf, wait_seconds)
         for stream in STREAMS.values()
@@ -60,6 +68,7 @@ def _audit_stream(
 ) -> StreamAudit:
     result = StreamAudit(stream.name)
     with closing(BotFile(path, stream, mrf)) as file:
+        file.identities()  # refuses another stream's or MRF's file
         up_to = file.newest_id()
         _wait_for_rows(settings, stream, mrf, file, up_to, wait_seconds)
         started = time.monotonic()
