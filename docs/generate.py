@@ -46,6 +46,7 @@ READS = {
     "crmbot-generator new-source": Reads(None),
     "crmbot-producer run": Reads(producer.ProducerSettings, kafka=True, http=True),
     "crmbot-producer topics": Reads(producer.TopicSettings, kafka=True),
+    "crmbot-producer repartition": Reads(producer.RepartitionSettings, kafka=True),
     "crmbot-producer audit": Reads(producer.AuditSettings),
     "crmbot-consumer run": Reads(consumer.ConsumerSettings, kafka=True, http=True),
     "crmbot-consumer migrate": Reads(consumer.MigrateSettings),

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.chart.rendering import CHART, DEFAULT, Rendered, dashboard, helm, text
+from tests.chart.rendering import CHART, DEFAULT, Rendered, dashboard, helm, secrets_of, text
 
 CI = CHART / "ci"
 STREAMS = ("actions", "nature")
@@ -90,6 +90,25 @@ def test_topics_come_before_tables_and_both_before_the_release() -> None:
         assert "serviceAccountName" not in rendered.pod(f"mrf1-{name}")
     hooks, own = (rendered.one("ConfigMap", f"mrf1-{name}")["data"] for name in ("hooks-config", "config"))
     assert hooks == own
+
+
+def test_an_upgrade_repartitions_each_stream_when_told_to() -> None:
+    rendered = Rendered(CI / "sasl-values.yaml", topics__repartition="true")
+    topics = rendered.one("Job", "mrf1-topics")["metadata"]["annotations"]
+    for stream in STREAMS:
+        name = f"repartition-{stream}"
+        annotations = rendered.one("Job", f"mrf1-{name}")["metadata"]["annotations"]
+        # Where nothing is installed there is no file of the bot.
+        assert annotations["helm.sh/hook"] == "pre-upgrade"
+        assert int(annotations["helm.sh/hook-weight"]) > int(topics["helm.sh/hook-weight"])
+        container = rendered.container(f"mrf1-{name}", name)
+        assert container["args"] == ["repartition"]
+        assert container["env"] == [{"name": "STREAM", "value": stream}]
+        assert {"name": "data", "mountPath": "/data"} in container["volumeMounts"]
+        assert secrets_of(container) == ["kafka-crm-bot", "warehouse-auditor"]
+        volumes = {volume["name"]: volume for volume in rendered.pod(f"mrf1-{name}")["volumes"]}
+        assert volumes["data"]["persistentVolumeClaim"] == {"claimName": "data-mrf1-bot-0"}
+        assert {"kafka-ca", "warehouse-ca"} <= volumes.keys()
 
 
 def test_a_changed_setting_rolls_the_pods_that_read_it() -> None:

@@ -57,7 +57,7 @@ hooks:
   podSelector:
     matchLabels: {app.kubernetes.io/name: crm-bot, app.kubernetes.io/instance: {{ .Release.Name }}}
     matchExpressions:
-      - {key: app.kubernetes.io/component, operator: In, values: [topics, migrate]}
+      - {key: app.kubernetes.io/component, operator: In, values: [topics, migrate, repartition-actions, repartition-nature]}
   policyTypes: [Ingress, Egress]
   egress:
     {{- include "crm-bot.egress" (dict "policy" $policy "to" (list "dns" "kafka" "warehouse")) | nindent 4 }}

@@ -7,14 +7,29 @@ import pytest
 from crmbot_core.errors import StoppedError
 from crmbot_producer.watermark import Watermark, check_file
 
-SENT = Watermark("source", 41, "event-41")
+SENT = Watermark("source", 41, "event-41", 3)
 
 
 def test_a_watermark_survives_kafka() -> None:
     assert Watermark.decode("source", SENT.encode()) == SENT
 
 
-@pytest.mark.parametrize("value", [b"", b"[]", b"{}", b'{"transaction_id": "x", "event_id": "e"}', b"\xff"])
+def test_a_watermark_may_leave_the_number_of_partitions_out() -> None:
+    old = b'{"transaction_id": 41, "event_id": "event-41"}'
+    assert Watermark.decode("source", old) == Watermark("source", 41, "event-41", None)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"",
+        b"[]",
+        b"{}",
+        b'{"transaction_id": "x", "event_id": "e"}',
+        b'{"transaction_id": 41, "event_id": "e", "partitions": 0}',
+        b"\xff",
+    ],
+)
 def test_a_state_that_cannot_be_read_stops_the_producer(value: bytes) -> None:
     with pytest.raises(StoppedError, match="cannot be read"):
         Watermark.decode("source", value)

@@ -14,14 +14,20 @@ from crmbot_core.settings import load
 from crmbot_core.telemetry import configure_logging, http_endpoint
 from crmbot_producer.audit.report import as_json, print_report
 from crmbot_producer.audit.verdict import audit
+from crmbot_producer.repartition import repartition
 from crmbot_producer.run import ProducerRun
-from crmbot_producer.settings import AuditSettings, ProducerSettings, TopicSettings
+from crmbot_producer.settings import AuditSettings, ProducerSettings, RepartitionSettings, TopicSettings
 from crmbot_producer.topics import make_topics
 
 SERVICE = "crmbot-producer"
 _EPILOG = (
     "Settings are environment variables: docs/settings.md. Exit codes: 0 done, 1 crashed, 2 wrong settings, "
     "3 stopped to protect the data, 4 the audit found differences."
+)
+
+
+_stream_option = click.option(
+    "--stream", type=click.Choice(["actions", "nature"]), help="Which of the bot's files; or STREAM."
 )
 
 
@@ -32,9 +38,7 @@ def cli() -> None:
 
 
 @cli.command(epilog=_EPILOG)
-@click.option(
-    "--stream", type=click.Choice(["actions", "nature"]), help="Which of the bot's files; or STREAM."
-)
+@_stream_option
 def run(stream: str | None) -> None:
     """Send new rows of one stream until told to stop."""
     if stream:
@@ -51,10 +55,42 @@ def run(stream: str | None) -> None:
 
 @cli.command(epilog=_EPILOG)
 def topics() -> None:
-    """Make the MRF's topics where they are missing; safe to run again."""
+    """Make the MRF's topics and partitions where they are missing; safe to run again.
+
+    Added partitions stay empty until `repartition`.
+    """
     settings = load(TopicSettings)
-    made = make_topics(checked_settings(), settings)
-    click.echo(f"made {', '.join(made)}" if made else "all topics are there")
+    made, raised = make_topics(checked_settings(), settings)
+    if made:
+        click.echo(f"made {', '.join(made)}")
+    for topic in raised:
+        click.echo(
+            f"{topic} has {settings.partitions} partitions now; to use all: crmbot-producer repartition"
+        )
+    if not made and not raised:
+        click.echo("all topics are there")
+
+
+@cli.command("repartition", epilog=_EPILOG)
+@_stream_option
+def repartition_command(stream: str | None) -> None:
+    """Spread one stream's rows over all partitions that its topic has now.
+
+    A lead's rows stay in order because everything that was sent has to be loaded before: stop the producer
+    and wait until the consumers have caught up. A producer that still runs is fenced and ends with 3.
+    """
+    if stream:
+        os.environ["STREAM"] = stream
+    settings = load(RepartitionSettings)
+    before, now = repartition(settings, checked_settings())
+    if before is None:
+        click.echo(
+            f"nothing of {settings.database} has been sent yet: its rows will go to all {now} partitions"
+        )
+    elif before == now:
+        click.echo(f"rows of {settings.database} go to all {now} partitions already")
+    else:
+        click.echo(f"new rows of {settings.database} go to {now} partitions, those before to {before}")
 
 
 @cli.command("audit", epilog=_EPILOG)

@@ -12,6 +12,7 @@ from crmbot_core.lifecycle import Backoff
 from crmbot_core.telemetry import Health, Logger
 from crmbot_producer import metrics
 from crmbot_producer.kafka import PageSender
+from crmbot_producer.partitions import check_topic, partitions_in_use, sent_watermarks
 from crmbot_producer.settings import ProducerSettings
 from crmbot_producer.sqlite import BotFile, Identity, Page
 from crmbot_producer.watermark import Watermark, check_file
@@ -60,9 +61,11 @@ class ProducerRun:
         settings = self._settings
         with closing(BotFile(settings.database, settings.contract, settings.mrf)) as file:
             identities = file.identities()
-            topic = settings.contract.topic(settings.mrf)
-            with closing(PageSender(self._kafka, settings.mrf, settings.stream, topic)) as sender:
+            with closing(PageSender(self._kafka, settings.mrf, settings.stream, settings.topic)) as sender:
                 known = sender.watermarks()
+                self._spread(
+                    sender, partitions_in_use(sent_watermarks(identities, known), sender.topic_partitions)
+                )
                 for identity in identities:
                     fresh = Watermark(identity.source_id, identity.starts_after, None)
                     watermark = known.get(identity.source_id, fresh)
@@ -74,6 +77,18 @@ class ProducerRun:
                         present=is_present,
                     )
                     self._send(file, sender, identity, watermark, is_present=is_present)
+
+    def _spread(self, sender: PageSender, partitions: int) -> None:
+        """Let the sender use as many partitions as its predecessors did."""
+        topic, stream, found = self._settings.topic, self._settings.stream, sender.topic_partitions
+        check_topic(topic, stream, partitions, found)
+        if found > partitions:
+            self._logger.warning(
+                "partitions without rows",
+                reason=f"{topic} has {found} partitions, and rows stay in the first {partitions}, in order; "
+                f"to use all: crmbot-producer repartition --stream {stream}",
+            )
+        sender.partitions = partitions
 
     def _send(
         self, file: BotFile, sender: PageSender, identity: Identity, watermark: Watermark, *, is_present: bool

@@ -8,12 +8,29 @@ from crmbot_core.contracts import Stream, stream_named
 from crmbot_core.settings import Folder, LogSettings, MrfName, ServiceSettings, StreamName, WarehouseSettings
 
 
-class ProducerSettings(ServiceSettings):
-    """What `crmbot-producer run` reads."""
+class FileSettings(LogSettings):
+    """Which of the bots' files a command is about."""
 
     mrf: MrfName = Field(description="macro-regional branch, mrf1 and so on")
     stream: StreamName = Field(description="actions or nature")
     data_dir: Folder = Field(default=Path("data"), description="folder of the bot's actions.db and nature.db")
+
+    @property
+    def contract(self) -> Stream:
+        return stream_named(self.stream)
+
+    @property
+    def topic(self) -> str:
+        return self.contract.topic(self.mrf)
+
+    @property
+    def database(self) -> Path:
+        return self.data_dir / f"{self.stream}.db"
+
+
+class ProducerSettings(FileSettings, ServiceSettings):
+    """What `crmbot-producer run` reads."""
+
     page_rows: int = Field(
         default=20_000, ge=1, le=100_000, description="rows read and sent in one Kafka transaction, at most"
     )
@@ -21,13 +38,9 @@ class ProducerSettings(ServiceSettings):
         default=0.2, gt=0, le=60, description="wait before looking for new rows when there were none"
     )
 
-    @property
-    def contract(self) -> Stream:
-        return stream_named(self.stream)
 
-    @property
-    def database(self) -> Path:
-        return self.data_dir / f"{self.stream}.db"
+class RepartitionSettings(FileSettings, WarehouseSettings):
+    """What `crmbot-producer repartition` reads."""
 
 
 class AuditSettings(LogSettings, WarehouseSettings):
@@ -42,7 +55,10 @@ class TopicSettings(LogSettings):
 
     mrf: MrfName = Field(description="macro-regional branch, mrf1 and so on")
     partitions: int = Field(
-        default=3, ge=1, le=1000, description="partitions of each of the MRF's two topics"
+        default=3,
+        ge=1,
+        le=1000,
+        description="partitions of each of the MRF's two topics; a greater number adds some",
     )
     replication_factor: int = Field(
         default=3, ge=1, le=32767, description="copies that Kafka keeps of each topic"

@@ -1,9 +1,10 @@
 """Makes the topics of an MRF."""
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import NewTopic
+from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
 
 from crmbot_core.contracts import STREAMS
 from crmbot_core.errors import ConfigurationError, CrmBotError
@@ -18,11 +19,18 @@ _STATE_CONFIG = {
 }
 
 
-def make_topics(kafka: Mapping[str, str], settings: TopicSettings) -> list[str]:
-    """Make the topics that are missing, and return their names. Safe to run twice and by two at once.
+class Topics(NamedTuple):
+    """Names of the topics that were made, and of those that got more partitions."""
+
+    made: list[str]
+    raised: list[str]
+
+
+def make_topics(kafka: Mapping[str, str], settings: TopicSettings) -> Topics:
+    """Make the topics and partitions that are missing. Safe to run twice and by two at once.
 
     Raises:
-        ConfigurationError: a topic exists with another number of partitions, or the broker refuses.
+        ConfigurationError: a topic has more partitions than it should, or the broker refuses.
         TransientError: the broker does not answer.
     """
     admin = admin_client(kafka)
@@ -51,14 +59,30 @@ def make_topics(kafka: Mapping[str, str], settings: TopicSettings) -> list[str]:
         except CrmBotError as error:
             if not _already_there(error):
                 raise
-    for topic in {stream.topic(settings.mrf) for stream in STREAMS.values()} - set(made):
+    raised = []
+    for topic in sorted({stream.topic(settings.mrf) for stream in STREAMS.values()} - set(made)):
         found = partition_count(admin, topic)
-        if found != settings.partitions:
+        if found > settings.partitions:
             raise ConfigurationError(
                 f"topic {topic} has {found} partitions, not {settings.partitions}: set PARTITIONS to what is "
-                "there, for with another number the rows of a lead would change partition"
+                "there, for Kafka cannot remove any"
             )
-    return made
+        if found < settings.partitions:
+            _raise_partitions(admin, topic, settings.partitions)
+            raised.append(topic)
+    return Topics(made, raised)
+
+
+def _raise_partitions(admin: AdminClient, topic: str, partitions: int) -> None:
+    answers = admin.create_partitions(
+        [NewPartitions(topic, partitions)], request_timeout=ADMIN_TIMEOUT_SECONDS
+    )
+    try:
+        wait_for(answers[topic])
+    except CrmBotError:
+        # Two at once: the other one was faster.
+        if partition_count(admin, topic) != partitions:
+            raise
 
 
 def _already_there(error: Exception) -> bool:

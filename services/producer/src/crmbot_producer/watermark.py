@@ -10,16 +10,23 @@ from crmbot_core.errors import StoppedError
 class Watermark:
     """The newest row of one identity of a file that is in Kafka: its `transaction_id` and `event_id`.
 
-    `event_id` is None where nothing was sent under this identity yet.
+    `event_id` is None where nothing was sent under this identity yet. `partitions` is the number of
+    partitions that the rows are spread over; None means as many as the topic has.
     """
 
     source_id: str
     transaction_id: int
     event_id: str | None
+    partitions: int | None = None
 
     def encode(self) -> bytes:
         """Return the value of the state topic's record."""
-        return json.dumps({"transaction_id": self.transaction_id, "event_id": self.event_id}).encode()
+        record = {
+            "transaction_id": self.transaction_id,
+            "event_id": self.event_id,
+            "partitions": self.partitions,
+        }
+        return json.dumps(record).encode()
 
     @staticmethod
     def decode(source_id: str, value: bytes) -> "Watermark":
@@ -30,7 +37,11 @@ class Watermark:
         """
         try:
             record = json.loads(value)
-            return Watermark(source_id, int(record["transaction_id"]), str(record["event_id"]))
+            transaction_id, event_id = int(record["transaction_id"]), str(record["event_id"])
+            partitions = record.get("partitions")
+            if partitions is not None and int(partitions) < 1:
+                raise ValueError(f"partitions: {partitions}")
+            return Watermark(source_id, transaction_id, event_id, partitions and int(partitions))
         except (ValueError, KeyError, TypeError) as error:
             raise StoppedError(
                 f"the state of source {source_id} in Kafka cannot be read: {error!r}; "

@@ -1,0 +1,46 @@
+"""Which partition a row goes to.
+
+The number of partitions that rows are spread over is part of the producer's state, so that a topic that gets
+more of them does not move leads: docs/decisions/0009-partitions-are-state.md.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from zlib import crc32
+
+from crmbot_core.errors import ConfigurationError
+from crmbot_producer.sqlite import Identity
+from crmbot_producer.watermark import Watermark
+
+
+def partitions_of(keys: Iterable[bytes], partitions: int) -> list[int]:
+    """Return the partition of each key, as librdkafka's partitioner "consistent" chooses it."""
+    return [crc32(key) % partitions for key in keys]
+
+
+def sent_watermarks(identities: Sequence[Identity], known: Mapping[str, Watermark]) -> list[Watermark]:
+    """Return the watermarks of the file's identities under which something was sent, oldest first."""
+    return [known[identity.source_id] for identity in identities if identity.source_id in known]
+
+
+def partitions_in_use(sent: Sequence[Watermark], found: int) -> int:
+    """Return the number of partitions that a file's rows are spread over.
+
+    Args:
+        sent: the watermarks of the file's identities, oldest first; all of a file share one number.
+        found: what the topic has now; a file of which nothing was sent yet takes it.
+    """
+    return (sent[-1].partitions if sent else None) or found
+
+
+def check_topic(topic: str, stream: str, partitions: int, found: int) -> None:
+    """Check that the topic has the partitions that the file's rows are spread over.
+
+    Raises:
+        ConfigurationError: if it has fewer.
+    """
+    if found < partitions:
+        raise ConfigurationError(
+            f"topic {topic} has {found} partitions, but rows go to {partitions} of them: it was made again. "
+            f"Make it with PARTITIONS={partitions}, or spread rows over what is there by "
+            f"crmbot-producer repartition --stream {stream}"
+        )

@@ -1,0 +1,50 @@
+"""The number of partitions comes from what was sent before, and from the topic only if that is nothing."""
+
+import pytest
+
+from crmbot_core.errors import ConfigurationError
+from crmbot_producer.partitions import check_topic, partitions_in_use, partitions_of, sent_watermarks
+from crmbot_producer.sqlite import Identity
+from crmbot_producer.watermark import Watermark
+
+OLD, NEW = Identity("old", 0, 100), Identity("new", 100, 2**63 - 1)
+SENT_OLD, SENT_NEW = Watermark("old", 100, "event-100", 3), Watermark("new", 150, "event-150", 3)
+
+
+def test_a_key_has_its_partition_by_crc32() -> None:
+    assert partitions_of([b"123456789", b"", b"123456789"], 1000) == [0xCBF43926 % 1000, 0, 0xCBF43926 % 1000]
+
+
+@pytest.mark.parametrize(
+    ("known", "sent"),
+    [
+        pytest.param([], [], id="nothing sent"),
+        pytest.param([SENT_OLD], [SENT_OLD], id="restored, nothing sent since"),
+        pytest.param([SENT_NEW, SENT_OLD], [SENT_OLD, SENT_NEW], id="both"),
+        pytest.param([Watermark("another file", 7, "e", 9)], [], id="another file"),
+    ],
+)
+def test_only_the_files_own_watermarks_count(known: list[Watermark], sent: list[Watermark]) -> None:
+    assert sent_watermarks([OLD, NEW], {w.source_id: w for w in known}) == sent
+
+
+@pytest.mark.parametrize(
+    ("sent", "partitions"),
+    [
+        pytest.param([], 6, id="nothing sent"),
+        pytest.param([SENT_OLD], 3, id="old identity only"),
+        pytest.param([Watermark("old", 100, "e", 2), SENT_NEW], 3, id="the newest decides"),
+        pytest.param([Watermark("old", 100, "e")], 6, id="not told"),
+    ],
+)
+def test_the_topics_number_is_taken_where_nothing_says_another(
+    sent: list[Watermark], partitions: int
+) -> None:
+    assert partitions_in_use(sent, found=6) == partitions
+
+
+def test_a_topic_with_fewer_partitions_is_refused() -> None:
+    check_topic("topic", "actions", partitions=3, found=3)
+    check_topic("topic", "actions", partitions=3, found=6)
+    with pytest.raises(ConfigurationError, match=r"has 2 partitions.*go to 3.*repartition --stream actions"):
+        check_topic("topic", "actions", partitions=3, found=2)
