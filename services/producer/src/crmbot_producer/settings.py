@@ -5,10 +5,10 @@ from pathlib import Path
 from pydantic import Field
 
 from crmbot_core.contracts import Stream, stream_named
-from crmbot_core.settings import LogSettings, MrfName, ServiceSettings, StreamName, WarehouseSettings
+from crmbot_core.settings import LogSettings, MrfName, RetrySettings, StreamName, WarehouseSettings
 
 
-class ProducerSettings(ServiceSettings):
+class ProducerSettings(RetrySettings):
     """What `crmbot-producer run` reads."""
 
     mrf: MrfName = Field(description="macro-regional branch, mrf1 and so on")
