@@ -111,7 +111,7 @@ def test_failed_loads_leave_nothing_in_memory(road: Road) -> None:
         "CREATE FUNCTION full_{actions}() RETURNS trigger LANGUAGE plpgsql AS "
         "$$ BEGIN RAISE EXCEPTION 'no space' USING ERRCODE = '53100'; END $$"
     )
-    road.query("CREATE TRIGGER full BEFORE INSERT ON {actions} EXECUTE FUNCTION full_{actions}()")
+    road.query("CREATE TRIGGER no_space BEFORE INSERT ON {actions} EXECUTE FUNCTION full_{actions}()")
     consumer = road.consume("actions")
     wait_until(lambda: len(waits(consumer)) >= 2, "two failures")
     early = resident_mib(consumer)
