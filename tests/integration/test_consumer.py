@@ -111,6 +111,47 @@ def test_too_many_bad_messages_in_a_row_stop_the_consumer_and_load_nothing(road:
     assert road.query("SELECT count(*) FROM crm_bot_ledger WHERE topic = %s", topic(road)) == [(0,)]
 
 
+def test_a_restart_does_not_start_the_count_of_rejects_anew(road: Road) -> None:
+    def send_bad(first: int) -> None:
+        bad = [action(road.mrf, number, schema_version=2) for number in range(first, first + 12)]
+        send(road.bootstrap, topic(road), bad)
+
+    send_bad(1)
+    consumer = road.consume("actions", MAX_REJECTS_IN_A_ROW="20")
+    wait_until(lambda: len(rejects(road)) == 12, "the first rejects")
+    assert consumer.terminate() == 0
+    send_bad(13)
+    for _ in range(2):
+        stopped = road.consume("actions", MAX_REJECTS_IN_A_ROW="20")
+        assert stopped.exit_code() == 3
+        assert "20 messages in a row" in stopped.log.read_text()
+    assert len(rejects(road)) == 12
+    road.consume("actions", MAX_REJECTS_IN_A_ROW="25")
+    wait_until(lambda: len(rejects(road)) == 24, "an operator lets all of them through")
+
+
+def test_too_large_a_share_of_bad_messages_stops_the_consumer_also_after_a_restart(road: Road) -> None:
+    def send_mixed(first: int, messages: int) -> None:
+        mixed = [
+            action(road.mrf, number, schema_version=2 if number % 10 < 4 else 1)
+            for number in range(first, first + messages)
+        ]
+        send(road.bootstrap, topic(road), mixed)
+
+    send_mixed(10, 900)
+    consumer = road.consume("actions", MAX_REJECTS_SHARE="0.3")
+    wait_until(lambda: len(rejects(road)) == 360, "fewer than 1,000 messages have no share yet")
+    assert consumer.terminate() == 0
+    send_mixed(910, 200)
+    for _ in range(2):
+        stopped = road.consume("actions", MAX_REJECTS_SHARE="0.3")
+        assert stopped.exit_code() == 3
+        assert "of the last 1" in stopped.log.read_text()
+    road.consume("actions", MAX_REJECTS_SHARE="0.4")
+    wait_until(lambda: len(rejects(road)) == 440, "an operator lets all of them through")
+    assert len(loaded_ids(road)) == 660
+
+
 def test_of_two_loads_of_a_range_the_second_is_refused_whole(road: Road) -> None:
     settings = WarehouseSettings(warehouse_dsn=road.dsn)
     values = [json.dumps(action(road.mrf, number)).encode() for number in (1, 2, 3)]

@@ -54,6 +54,8 @@ BATCH_ROWS: {{ $v.consumer.batchRows | int64 | quote }}
 BATCH_SECONDS: {{ $v.consumer.batchSeconds | quote }}
 DRAIN_SECONDS: {{ $v.consumer.drainSeconds | quote }}
 MAX_REJECTS_IN_A_ROW: {{ $v.consumer.maxRejectsInARow | int64 | quote }}
+MAX_REJECTS_SHARE: {{ $v.consumer.maxRejectsShare | quote }}
+STUCK_MINUTES: {{ $v.stuckMinutes | quote }}
 OUTPUT_DIR: /workbooks
 {{- end }}
 

@@ -1,8 +1,9 @@
 """Settings: what passes to Kafka, and what a wrong one says."""
 
 import pytest
+from confluent_kafka import KafkaError
 
-from crmbot_core.errors import ConfigurationError
+from crmbot_core.errors import ConfigurationError, CrmBotError
 from crmbot_core.kafka import as_error, client_config
 from crmbot_core.settings import ServiceSettings, WarehouseSettings, kafka_settings, load
 
@@ -64,3 +65,10 @@ def test_a_wrong_setting_is_one_line_with_its_name(
 def test_the_password_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WAREHOUSE_PASSWORD", "hunter2")
     assert "hunter2" not in repr(load(WarehouseSettings))
+
+
+def test_a_fatal_error_of_the_client_ends_the_process_with_1() -> None:
+    error = as_error(KafkaError(KafkaError._STATE, "the state machine is broken", fatal=True))
+    assert type(error) is CrmBotError
+    assert error.exit_code == 1
+    assert "the state machine is broken" in str(error)

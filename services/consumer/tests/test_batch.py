@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crmbot_consumer.batch import Messages, PartitionBatch, Preparation, RawMessage, rejects_in_a_row
+from crmbot_consumer.batch import Messages, PartitionBatch, Preparation, RawMessage
 from crmbot_consumer.copy_text import copy_columns, copy_text
 from crmbot_consumer.ledger import Position
 from crmbot_core.contracts import ACTIONS
-from crmbot_core.errors import StoppedError, TransientError
+from crmbot_core.errors import TransientError
 
 SOURCES = ("5f1c9a4e-0b57-4d4e-9d0c-6d6f3f0f2a11", "7d1c9a4e-0b57-4d4e-9d0c-6d6f3f0f2a22")
 PREPARE = Preparation(ACTIONS, "mrf1")
@@ -138,31 +138,7 @@ def as_copy_reads(value: str) -> str:
     return result
 
 
-@pytest.mark.parametrize(
-    ("before", "good", "limit", "expected"),
-    [
-        pytest.param(0, {0, 1, 2}, 3, 0, id="no rejects"),
-        pytest.param(0, {0}, 3, 2, id="two at the end"),
-        pytest.param(2, {0}, 3, 2, id="a good one starts the count anew"),
-        pytest.param(1, {1}, 3, 1, id="one goes on from the batch before"),
-    ],
-)
-def test_rejects_in_a_row_are_counted_across_batches(
-    before: int, good: set[int], limit: int, expected: int
-) -> None:
-    messages = [message(n, n + 1, mrf="mrf1" if n in good else "mrf2") for n in range(3)]
-    batch = PREPARE(0, Position("topic", 0), columns(messages))
-    assert rejects_in_a_row(before, columns(messages), batch, limit) == expected
-
-
 @pytest.mark.parametrize("offsets", [[4, 5], [5, 5], [6, 5], [5, 6, 6]])
 def test_offsets_that_do_not_rise_from_the_position_are_read_again(offsets: list[int]) -> None:
     with pytest.raises(TransientError, match="where 5 is the next"):
         PREPARE(0, Position("topic", 5), columns([message(offset, offset) for offset in offsets]))
-
-
-def test_too_many_rejects_in_a_row_stop() -> None:
-    messages = [message(n, n + 1, mrf="mrf2") for n in range(3)]
-    batch = PREPARE(0, Position("topic", 0), columns(messages))
-    with pytest.raises(StoppedError, match="4 messages in a row"):
-        rejects_in_a_row(2, columns(messages), batch, 4)

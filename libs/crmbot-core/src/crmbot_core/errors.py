@@ -24,5 +24,9 @@ class StoppedError(CrmBotError):
     exit_code = EXIT_STOPPED
 
 
+class StuckError(CrmBotError):
+    """Trying again has brought nothing for too long; a process that starts anew may get on."""
+
+
 class TransientError(CrmBotError):
     """An outside system is away or busy; the same step may succeed later."""

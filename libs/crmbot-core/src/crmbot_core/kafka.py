@@ -16,6 +16,7 @@ from crmbot_core.settings import kafka_settings, variable_name
 
 STATE_TOPIC = "crm_bot_producer_state"
 ADMIN_TIMEOUT_SECONDS = 15.0
+_SOON_SECONDS = 5.0
 EARLIEST = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
 LATEST = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 
@@ -145,15 +146,38 @@ def topic_id(admin: AdminClient, topic: str) -> str:
 
 
 def offsets(
-    admin: AdminClient, partitions: list[TopicPartition], spec: OffsetSpec
+    admin: AdminClient,
+    partitions: list[TopicPartition],
+    spec: OffsetSpec,
+    isolation: IsolationLevel = IsolationLevel.READ_UNCOMMITTED,
+    timeout: float = ADMIN_TIMEOUT_SECONDS,
 ) -> dict[tuple[str, int], int]:
-    """Return the earliest or latest offset of each partition, open transactions included."""
+    """Return the earliest or latest offset of each partition, by default open transactions included."""
     answers = admin.list_offsets(
         {TopicPartition(p.topic, p.partition): spec for p in partitions},
-        isolation_level=IsolationLevel.READ_UNCOMMITTED,
-        request_timeout=ADMIN_TIMEOUT_SECONDS,
+        isolation_level=isolation,
+        request_timeout=timeout,
     )
     return {(p.topic, p.partition): wait_for(answer).offset for p, answer in answers.items()}
+
+
+def stable_ends(settings: Mapping[str, str], topic: str) -> dict[int, int]:
+    """Return where each partition ends for a client that reads committed messages only.
+
+    Raises:
+        TransientError: if the broker does not answer soon.
+    """
+    admin = admin_client(settings)
+    with translated_errors():
+        partitions = admin.list_topics(topic, timeout=_SOON_SECONDS).topics[topic].partitions
+    ends = offsets(
+        admin,
+        [TopicPartition(topic, partition) for partition in partitions],
+        LATEST,
+        IsolationLevel.READ_COMMITTED,
+        _SOON_SECONDS,
+    )
+    return {partition: end for (_, partition), end in ends.items()}
 
 
 def partition_count(admin: AdminClient, topic: str) -> int:

@@ -72,6 +72,16 @@ class ServiceSettings(LogSettings):
     )
 
 
+class RetrySettings(ServiceSettings):
+    """What the services read that move rows, and try again when a neighbour is away."""
+
+    stuck_minutes: float = Field(
+        default=15.0,
+        gt=0,
+        description="minutes without progress, while more and more waits, after which it ends with 1",
+    )
+
+
 class WarehouseSettings(BaseSettings):
     """How to reach the warehouse; libpq's own variables (PGHOST, PGPASSFILE, …) fill in what is left out."""
 

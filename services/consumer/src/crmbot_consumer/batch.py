@@ -8,7 +8,7 @@ from typing import NamedTuple, TypeVar
 from crmbot_consumer.ledger import Position
 from crmbot_core.contracts import Stream
 from crmbot_core.contracts.batch import BatchCheck, Row, copy_field
-from crmbot_core.errors import StoppedError, TransientError
+from crmbot_core.errors import TransientError
 
 Item = TypeVar("Item")
 
@@ -167,27 +167,6 @@ class Preparation:
             else:
                 falling.append(index)
         return last_ids, falling
-
-
-def rejects_in_a_row(before: int, messages: Messages, batch: PartitionBatch, limit: int) -> int:
-    """Return how many messages in a row are rejected at the end of the batch, given the number before it.
-
-    Raises:
-        StoppedError: if the number reaches `limit` anywhere: that is a bad deployment, not bad messages.
-    """
-    if not batch.rejects:
-        return 0
-    rejected = {reject.message.offset for reject in batch.rejects}
-    run = before
-    for offset in messages.offsets:
-        run = run + 1 if offset in rejected else 0
-        if run >= limit:
-            raise StoppedError(
-                f"{run} messages in a row break the contract, the last at partition {batch.partition} offset "
-                f"{offset} ({batch.rejects[-1].reason}): nothing of this batch was loaded. Deploy a "
-                "consumer that knows these messages, or raise MAX_REJECTS_IN_A_ROW to have them rejected"
-            )
-    return run
 
 
 def _without(items: Sequence[Item], positions: Collection[int]) -> list[Item]:

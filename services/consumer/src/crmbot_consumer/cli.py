@@ -21,8 +21,8 @@ from crmbot_core.telemetry import configure_logging, http_endpoint
 
 SERVICE = "crmbot-consumer"
 _EPILOG = (
-    "Settings are environment variables: docs/settings.md. Exit codes: 0 done, 1 crashed, 2 wrong settings, "
-    "3 stopped to protect the data."
+    "Settings are environment variables: docs/settings.md. Exit codes: 0 done, 1 crashed or stuck, "
+    "2 wrong settings, 3 stopped to protect the data."
 )
 _PARTITION = click.IntRange(0, 2**31 - 1)
 _OFFSET = click.IntRange(0, 2**63 - 1)

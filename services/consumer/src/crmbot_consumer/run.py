@@ -1,42 +1,18 @@
-"""The consumer's loop: Kafka → batches → one warehouse transaction after another."""
+"""The consumer's loop: one session after another until it is told to stop."""
 
 import gc
-import sys
 import threading
-import time
-from collections.abc import Callable, Collection, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import closing, suppress
-from dataclasses import dataclass
+from collections.abc import Mapping
 
 from crmbot_consumer import metrics
-from crmbot_consumer.batch import Messages, PartitionBatch, Preparation, rejects_in_a_row
-from crmbot_consumer.copy_text import copy_columns, copy_text
-from crmbot_consumer.kafka import Buffer, Subscription
-from crmbot_consumer.ledger import Position
+from crmbot_consumer.session import Session
 from crmbot_consumer.settings import ConsumerSettings
-from crmbot_consumer.warehouse import FencedError, Load, Warehouse
+from crmbot_consumer.warehouse import FencedError
 from crmbot_core.errors import TransientError
+from crmbot_core.kafka import stable_ends
 from crmbot_core.lifecycle import Backoff
+from crmbot_core.stuck import StuckDetector
 from crmbot_core.telemetry import Health, Logger
-
-_POLL_SECONDS = 0.02
-_POLL_MESSAGES = 10_000
-# The loader's thread wakes up for every piece of COPY that the server takes; with Python's 5 ms it would wait
-# for the thread that prepares the next batch longer than for the server.
-_SWITCH_SECONDS = 0.0002
-# A batch is tens of thousands of tuples without cycles; with Python's 700 the collector would look at them
-# all again and again.
-_GARBAGE_OBJECTS = 100_000
-
-
-@dataclass(frozen=True)
-class Flight:
-    """A load that a second thread is committing while the next batch is read."""
-
-    load: Load
-    done: "Future[float]"
-    oldest_timestamp: float
 
 
 class ConsumerRun:
@@ -57,6 +33,8 @@ class ConsumerRun:
         self._logger = logger
         self._labels = (settings.mrf, settings.stream)
         self._backoff = Backoff()
+        self._stuck = StuckDetector(settings.stuck_minutes)
+        self._ends: Mapping[int, int] = {}
         self._waiting = metrics.Waiting()
         metrics.LAG_SECONDS.labels(*self._labels).set_function(self._waiting.seconds)
 
@@ -65,160 +43,54 @@ class ConsumerRun:
 
         Raises:
             ConfigurationError, StoppedError: what another try cannot mend.
+            StuckError: nothing was loaded for STUCK_MINUTES, while the topic grew.
         """
         while not self._stop.is_set():
             self.health.beat()
-            session = Session(self._settings, self._logger, self._waiting, self._backoff.reset)
-            try:
-                session.run(self._kafka_settings, self._stop, self.health)
-            except TransientError as error:
-                cause = "fenced" if isinstance(error, FencedError) else "transient"
-                metrics.RETRIES.labels(*self._labels, cause).inc()
-                self.health.set_unready(str(error))
+            failure = self._session()
+            # A session and its Kafka client refer to one another: what it has read is freed only here.
+            gc.collect()
+            if failure is not None and not self._stop.is_set():
+                self._look(failure)
                 delay = self._backoff.next()
-                self._logger.warning("waiting", reason=str(error), seconds=round(delay, 1))
+                self._logger.warning("waiting", reason=failure, seconds=round(delay, 1))
                 self._stop.wait(delay)
 
+    def _session(self) -> str | None:
+        """Load until `stop` is set; return what has failed, if anything did."""
+        session = Session(self._settings, self._logger, self._waiting, self._progressed, self._idle)
+        try:
+            session.run(self._kafka_settings, self._stop, self.health)
+        except TransientError as error:
+            cause = "fenced" if isinstance(error, FencedError) else "transient"
+            metrics.RETRIES.labels(*self._labels, cause).inc()
+            self.health.set_unready(str(error))
+            return str(error)
+        return None
 
-class Session:
-    """One membership in the group and one connection to the warehouse: all state that is not committed."""
+    def _progressed(self) -> None:
+        self._backoff.reset()
+        self._stuck.progressed()
 
-    def __init__(
-        self,
-        settings: ConsumerSettings,
-        logger: Logger,
-        waiting: metrics.Waiting,
-        on_progress: Callable[[], None],
-    ) -> None:
-        self._settings = settings
-        self._logger = logger
-        self._waiting = waiting
-        self._on_progress = on_progress
-        self._labels = (settings.mrf, settings.stream)
-        self._prepare = Preparation(settings.contract, settings.mrf)
-        columns = copy_columns(settings.contract)
-        self._warehouse = Warehouse(settings, settings.topic, settings.table, columns)
-        self._buffer = Buffer()
-        self._positions: dict[int, Position] = {}
-        self._rejects_in_a_row: dict[int, int] = {}
-        self._flight: Flight | None = None
+    def _idle(self, read: Mapping[int, int]) -> None:
+        self._look("the Kafka client brings nothing", read)
 
-    def run(self, kafka_settings: Mapping[str, str], stop: threading.Event, health: Health) -> None:
-        """Load until `stop` is set, or until something fails."""
-        sys.setswitchinterval(_SWITCH_SECONDS)
-        gc.set_threshold(_GARBAGE_OBJECTS)
-        with closing(self._warehouse), ThreadPoolExecutor(1, thread_name_prefix="load") as loader:
-            self._warehouse.check()
-            kafka = Subscription(kafka_settings, self._settings.topic, self, self._logger)
-            with closing(kafka):
-                while not stop.is_set():
-                    health.beat()
-                    self._turn(kafka, loader)
-                    health.set_ready()
-                self._drain()
-                self._land(kafka)
+    def _look(self, reason: str, read: Mapping[int, int] | None = None) -> None:
+        """Raise StuckError if nothing was loaded for long while the topic grows.
 
-    def take(self, partitions: Sequence[int]) -> dict[int, Position]:
-        """See `Owner`."""
-        # The connection is the loader's while a load is under way.
-        if self._flight is not None:
-            self._flight.done.result()
-        return self._warehouse.positions(partitions)
-
-    def placed(self, positions: dict[int, Position]) -> None:
-        """See `Owner`."""
-        self._positions |= positions
-
-    def give_up(self, partitions: Sequence[int]) -> None:
-        """See `Owner`. A running load may end, within its budget; what it has not taken is forgotten."""
-        self._drain()
-        for partition in partitions:
-            self._positions.pop(partition, None)
-            self._rejects_in_a_row.pop(partition, None)
-            self._buffer.count -= len(self._buffer.messages.pop(partition, Messages()))
-            with suppress(KeyError):
-                metrics.LAG_ROWS.remove(*self._labels, str(partition))
-
-    def _turn(self, kafka: Subscription, loader: ThreadPoolExecutor) -> None:
-        room = self._settings.batch_rows - self._buffer.count
-        kafka.poll(self._buffer, min(room, _POLL_MESSAGES), _POLL_SECONDS)
-        if self._flight and self._flight.done.done():
-            self._land(kafka)
-        age = time.monotonic() - self._buffer.oldest
-        is_full = self._buffer.count >= self._settings.batch_rows
-        if is_full or (self._buffer.count and age >= self._settings.batch_seconds):
-            self._take_off(kafka, loader)
-        elif not self._buffer.count and not self._flight:
-            self._measure_lag(kafka)
-        if self._flight:
-            self._waiting.since = self._flight.oldest_timestamp
-        else:
-            self._waiting.since = self._buffer.oldest_timestamp if self._buffer.count else None
-
-    def _take_off(self, kafka: Subscription, loader: ThreadPoolExecutor) -> None:
-        """Prepare the buffer's batch, wait for the load before it, and hand it to the loader."""
-        buffer, self._buffer = self._buffer, Buffer()
-        with metrics.PREPARE_SECONDS.labels(*self._labels).time():
-            batches = [
-                self._prepare(partition, self._positions[partition], messages)
-                for partition, messages in buffer.messages.items()
-            ]
-            texts = [copy_text(batch.rows, batch.partition, batch.offsets) for batch in batches]
-        self._land(kafka)
-        batches = [
-            self._prepare.settled(batch, self._warehouse.known_events) if batch.suspects else batch
-            for batch in batches
-        ]
-        for batch in batches:
-            self._rejects_in_a_row[batch.partition] = rejects_in_a_row(
-                self._rejects_in_a_row.get(batch.partition, 0),
-                buffer.messages[batch.partition],
-                batch,
-                self._settings.max_rejects_in_a_row,
-            )
-            self._positions[batch.partition] = batch.end
-        load = Load(batches, texts)
-        self._flight = Flight(load, loader.submit(self._load, load), buffer.oldest_timestamp)
-
-    def _drain(self) -> None:
-        """Wait for the running load, within the budget; then have it cancelled."""
-        if self._flight is not None:
-            wait([self._flight.done], timeout=self._settings.drain_seconds)
-            if not self._flight.done.done():
-                self._logger.warning("the running load takes too long: cancelled")
-                self._warehouse.cancel()
-
-    def _load(self, load: Load) -> float:
-        """Runs in the loader's thread; returns the seconds it took."""
-        started = time.monotonic()
-        self._warehouse.load(load)
-        return time.monotonic() - started
-
-    def _land(self, kafka: Subscription) -> None:
-        """Wait for the load that is under way, then count it and mirror its offsets to Kafka."""
-        if self._flight is None:
+        Args:
+            reason: why nothing is loaded.
+            read: of a session that is not at work, up to where its partitions were read. As far as they
+                went at the last look: the client reads on, and there was nothing to load. A session without
+                partitions stands by.
+        """
+        try:
+            ends = stable_ends(self._kafka_settings, self._settings.topic)
+        except TransientError:
+            self._stuck.progressed()  # whether more waits is not known
             return
-        flight, self._flight = self._flight, None
-        seconds = flight.done.result()
-        batches = flight.load.batches
-        metrics.LOAD_SECONDS.labels(*self._labels).observe(seconds)
-        metrics.LATENCY_SECONDS.labels(*self._labels).observe(time.time() - flight.oldest_timestamp)
-        self._count(batches)
-        self._on_progress()
-        kafka.mirror(
-            {batch.partition: batch.end.next_offset for batch in batches if batch.partition in kafka.assigned}
-        )
-        self._measure_lag(kafka)
-
-    def _count(self, batches: Collection[PartitionBatch]) -> None:
-        metrics.ROWS_LOADED.labels(*self._labels).inc(sum(len(batch.rows) for batch in batches))
-        metrics.ROWS_REJECTED.labels(*self._labels).inc(sum(len(batch.rejects) for batch in batches))
-        metrics.ROWS_DUPLICATE.labels(*self._labels).inc(sum(batch.duplicates for batch in batches))
-        metrics.BATCH_ROWS.labels(*self._labels).observe(sum(len(b.rows) + len(b.rejects) for b in batches))
-
-    def _measure_lag(self, kafka: Subscription) -> None:
-        metrics.PARTITIONS.labels(*self._labels).set(len(kafka.assigned))
-        for partition, position in self._positions.items():
-            waiting = len(self._buffer.messages.get(partition, ()))
-            lag = max(waiting, kafka.lag(partition, position.next_offset))
-            metrics.LAG_ROWS.labels(*self._labels, str(partition)).set(lag)
+        before, self._ends = self._ends, ends
+        if read is not None and all(to >= before.get(partition, 0) for partition, to in read.items()):
+            self._stuck.progressed()
+        else:
+            self._stuck.look(sum(ends.values()), reason)

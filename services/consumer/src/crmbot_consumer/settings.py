@@ -3,7 +3,7 @@
 from pydantic import Field
 
 from crmbot_core.contracts import Stream, stream_named
-from crmbot_core.settings import LogSettings, MrfName, ServiceSettings, StreamName, WarehouseSettings
+from crmbot_core.settings import LogSettings, MrfName, RetrySettings, StreamName, WarehouseSettings
 
 
 class TopicSettings(LogSettings, WarehouseSettings):
@@ -25,7 +25,7 @@ class TopicSettings(LogSettings, WarehouseSettings):
         return self.contract.table(self.mrf)
 
 
-class ConsumerSettings(TopicSettings, ServiceSettings):
+class ConsumerSettings(TopicSettings, RetrySettings):
     """What `crmbot-consumer run` reads."""
 
     batch_rows: int = Field(default=20_000, ge=1, le=500_000, description="messages in a batch, at most")
@@ -42,6 +42,12 @@ class ConsumerSettings(TopicSettings, ServiceSettings):
         default=1_000,
         ge=1,
         description="rejected messages in a row, in one partition, after which the consumer stops",
+    )
+    max_rejects_share: float = Field(
+        default=0.5,
+        gt=0,
+        le=1,
+        description="rejected share of a partition's last 1,000 messages above which the consumer stops",
     )
 
 

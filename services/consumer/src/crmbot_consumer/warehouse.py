@@ -10,6 +10,7 @@ from psycopg import errors, sql
 
 from crmbot_consumer.batch import PartitionBatch
 from crmbot_consumer.ledger import Position
+from crmbot_consumer.poison import WINDOW, Counts, Tally
 from crmbot_core.errors import TransientError
 from crmbot_core.settings import WarehouseSettings
 from crmbot_core.warehouse import Connection, connect, translated_errors
@@ -17,6 +18,10 @@ from crmbot_core.warehouse import Connection, connect, translated_errors
 _POSITION = """
     SELECT topic_id, end_offset, last_ids FROM crm_bot_ledger
     WHERE topic = %s AND kafka_partition = %s ORDER BY start_offset DESC LIMIT 1
+"""
+_NEWEST_BATCHES = """
+    SELECT rows_loaded + rows_rejected + rows_duplicate, rows_rejected FROM crm_bot_ledger
+    WHERE topic = %s AND kafka_partition = %s ORDER BY start_offset DESC LIMIT %s
 """
 _LEDGER = """
     INSERT INTO crm_bot_ledger (topic, kafka_partition, start_offset, end_offset, topic_id,
@@ -79,6 +84,18 @@ class Warehouse:
                 if row is not None:
                     found[partition] = Position(*row)
         return found
+
+    def tallies(self, partitions: Iterable[int]) -> dict[int, Tally]:
+        """Return how the newest messages of each partition fared, from the ledger."""
+        connection = self._connected()
+        with translated_errors():
+            return {
+                partition: Tally.of(
+                    Counts(*row)
+                    for row in connection.execute(_NEWEST_BATCHES, (self._topic, partition, WINDOW))
+                )
+                for partition in partitions
+            }
 
     def known_events(self, event_ids: Collection[str]) -> set[str]:
         """Return those of the event_ids that are in the table; reads one column of the whole table."""

@@ -21,8 +21,8 @@ from crmbot_producer.topics import make_topics
 
 SERVICE = "crmbot-producer"
 _EPILOG = (
-    "Settings are environment variables: docs/settings.md. Exit codes: 0 done, 1 crashed, 2 wrong settings, "
-    "3 stopped to protect the data, 4 the audit found differences."
+    "Settings are environment variables: docs/settings.md. Exit codes: 0 done, 1 crashed or stuck, "
+    "2 wrong settings, 3 stopped to protect the data, 4 the audit found differences."
 )
 
 

@@ -9,6 +9,7 @@ from contextlib import closing
 
 from crmbot_core.errors import TransientError
 from crmbot_core.lifecycle import Backoff
+from crmbot_core.stuck import StuckDetector
 from crmbot_core.telemetry import Health, Logger
 from crmbot_producer import metrics
 from crmbot_producer.kafka import PageSender
@@ -38,6 +39,7 @@ class ProducerRun:
         self._stop = stop
         self._logger = logger
         self._backoff = Backoff()
+        self._stuck = StuckDetector(settings.stuck_minutes)
         self._labels = (settings.mrf, settings.stream)
 
     def run(self) -> None:
@@ -45,6 +47,7 @@ class ProducerRun:
 
         Raises:
             ConfigurationError, StoppedError: what another try cannot mend.
+            StuckError: nothing was sent for STUCK_MINUTES, while the file grew.
         """
         sys.setswitchinterval(_SWITCH_SECONDS)
         while not self._stop.is_set():
@@ -54,8 +57,20 @@ class ProducerRun:
                 metrics.RETRIES.labels(*self._labels).inc()
                 self.health.set_unready(str(error))
                 self.health.beat()
+                self._look(str(error))
                 self._logger.warning("waiting", reason=str(error))
                 self._stop.wait(self._backoff.next())
+
+    def _look(self, reason: str) -> None:
+        """Raise StuckError if nothing was sent for long while the file grows."""
+        settings = self._settings
+        try:
+            with closing(BotFile(settings.database, settings.contract, settings.mrf)) as file:
+                newest = file.newest_id()
+        except TransientError:
+            self._stuck.progressed()  # whether more waits is not known
+        else:
+            self._stuck.look(newest, reason)
 
     def _session(self) -> None:
         settings = self._settings
@@ -120,6 +135,7 @@ class ProducerRun:
                     return
                 self.health.set_ready()
                 self._backoff.reset()
+                self._stuck.progressed()
                 metrics.BACKLOG_ROWS.labels(*self._labels).set(max(0, newest - watermark.transaction_id))
                 if page is None or len(page.keys) < limit:
                     coming.result()

@@ -5,7 +5,7 @@ from pathlib import Path
 from pydantic import Field
 
 from crmbot_core.contracts import Stream, stream_named
-from crmbot_core.settings import Folder, LogSettings, MrfName, ServiceSettings, StreamName, WarehouseSettings
+from crmbot_core.settings import Folder, LogSettings, MrfName, RetrySettings, StreamName, WarehouseSettings
 
 
 class FileSettings(LogSettings):
@@ -28,7 +28,7 @@ class FileSettings(LogSettings):
         return self.data_dir / f"{self.stream}.db"
 
 
-class ProducerSettings(FileSettings, ServiceSettings):
+class ProducerSettings(FileSettings, RetrySettings):
     """What `crmbot-producer run` reads."""
 
     page_rows: int = Field(

@@ -1,0 +1,71 @@
+"""When a service gives up trying."""
+
+import pytest
+
+from crmbot_core.errors import StuckError
+from crmbot_core.stuck import StuckDetector
+
+REASON = "the warehouse does not answer"
+
+
+class Clock:
+    """A clock that is set by hand, in minutes."""
+
+    minutes = 0.0
+
+    def __call__(self) -> float:
+        return self.minutes * 60
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def detector(clock: Clock) -> StuckDetector:
+    return StuckDetector(15, clock)
+
+
+def test_more_and_more_that_waits_ends_the_process_when_the_time_is_over(
+    detector: StuckDetector, clock: Clock
+) -> None:
+    for minute in range(15):
+        clock.minutes = minute
+        detector.look(1_000 + minute, REASON)
+    clock.minutes = 15
+    with pytest.raises(StuckError) as caught:
+        detector.look(1_020, REASON)
+    assert caught.value.exit_code == 1
+    text = str(caught.value)
+    assert "15.0 minutes" in text
+    assert "20 more" in text
+    assert REASON in text
+    assert "\n" not in text
+
+
+def test_nothing_new_is_waited_for_without_end(detector: StuckDetector, clock: Clock) -> None:
+    for minute in range(1_000):
+        clock.minutes = minute
+        detector.look(1_000, REASON)
+
+
+def test_every_progress_starts_the_time_anew(detector: StuckDetector, clock: Clock) -> None:
+    for minute in range(100):
+        clock.minutes = minute
+        detector.look(minute, REASON)
+        if minute % 14 == 0:
+            detector.progressed()
+    clock.minutes = 98 + 15
+    with pytest.raises(StuckError):
+        detector.look(200, REASON)
+
+
+def test_what_came_before_the_first_look_is_not_more(detector: StuckDetector, clock: Clock) -> None:
+    detector.look(10, REASON)
+    detector.progressed()
+    clock.minutes = 60
+    detector.look(1_000, REASON)
+    detector.look(1_000, REASON)
+    with pytest.raises(StuckError, match="1 more"):
+        detector.look(1_001, REASON)

@@ -1,0 +1,91 @@
+"""Tells bad messages from a bad deployment: how many of a partition's newest messages were rejected."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import takewhile
+from typing import NamedTuple
+
+from crmbot_consumer.batch import Messages, PartitionBatch
+from crmbot_core.errors import StoppedError
+
+WINDOW = 1_000
+
+
+class Counts(NamedTuple):
+    """The messages of one batch of a partition, and how many of them were rejected."""
+
+    messages: int
+    rejects: int
+
+
+class Limits(NamedTuple):
+    """How many rejects in a row are too many, and which share of the newest messages may be rejected."""
+
+    in_a_row: int
+    share: float
+
+
+@dataclass(frozen=True)
+class Tally:
+    """How the newest messages of a partition fared.
+
+    `in_a_row` counts the rejects at the partition's end. `batches`, newest first, are as many as it takes to
+    hold WINDOW messages, or all there are.
+    """
+
+    in_a_row: int = 0
+    batches: tuple[Counts, ...] = ()
+
+    @classmethod
+    def of(cls, batches: Iterable[Counts]) -> "Tally":
+        """Return the tally after batches that the ledger has, newest first.
+
+        A batch that was loaded in part may end with rejects, which the ledger does not tell: `in_a_row` may
+        be too low by those, once.
+        """
+        held = [batch for batch in batches if batch.messages]
+        rejected = takewhile(lambda batch: batch.rejects == batch.messages, held)
+        return cls(sum(batch.rejects for batch in rejected), _window(held))
+
+    def after(self, messages: Messages, batch: PartitionBatch, limits: Limits) -> "Tally":
+        """Return the tally after a batch that was prepared from these messages.
+
+        Raises:
+            StoppedError: `limits.in_a_row` is reached anywhere in the batch, or more than `limits.share` of
+                the window is rejected. The batch's own share has to be too high as well: what a former
+                version rejected must not stop the one that knows it.
+        """
+        counts = Counts(len(messages), len(batch.rejects))
+        batches = _window([counts, *self.batches])
+        if not batch.rejects:
+            return Tally(0, batches)
+        reasons = {reject.message.offset: reject.reason for reject in batch.rejects}
+        run = self.in_a_row
+        for offset in messages.offsets:
+            run = run + 1 if offset in reasons else 0
+            if run >= limits.in_a_row:
+                raise _stopped(f"{run} messages in a row", batch.partition, offset, reasons[offset])
+        total, rejects = map(sum, zip(*batches, strict=True))
+        share = min(rejects / total, counts.rejects / counts.messages)
+        if total >= WINDOW and share > limits.share:
+            offset, reason = next(reversed(reasons.items()))
+            raise _stopped(f"{rejects} of the last {total} messages", batch.partition, offset, reason)
+        return Tally(run, batches)
+
+
+def _window(batches: Iterable[Counts]) -> tuple[Counts, ...]:
+    window, total = [], 0
+    for batch in batches:
+        window.append(batch)
+        total += batch.messages
+        if total >= WINDOW:
+            break
+    return tuple(window)
+
+
+def _stopped(what: str, partition: int, offset: int, reason: str) -> StoppedError:
+    return StoppedError(
+        f"{what} break the contract, the newest at partition {partition} offset {offset} ({reason}): nothing "
+        "of this batch was loaded. Deploy a consumer that knows these messages, or raise "
+        "MAX_REJECTS_IN_A_ROW and MAX_REJECTS_SHARE to have them rejected"
+    )

@@ -1,0 +1,205 @@
+"""A session of the consumer: from joining the group until something fails or the consumer is stopped."""
+
+import gc
+import sys
+import threading
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import closing, suppress
+from dataclasses import dataclass
+
+from crmbot_consumer import metrics
+from crmbot_consumer.batch import Messages, PartitionBatch, Preparation
+from crmbot_consumer.copy_text import copy_columns, copy_text
+from crmbot_consumer.kafka import Buffer, Subscription
+from crmbot_consumer.ledger import Position
+from crmbot_consumer.poison import Limits, Tally
+from crmbot_consumer.settings import ConsumerSettings
+from crmbot_consumer.warehouse import Load, Warehouse
+from crmbot_core.telemetry import Health, Logger
+
+_POLL_SECONDS = 0.02
+_POLL_MESSAGES = 10_000
+# The loader's thread wakes up for every piece of COPY that the server takes; with Python's 5 ms it would wait
+# for the thread that prepares the next batch longer than for the server.
+_SWITCH_SECONDS = 0.0002
+# A batch is tens of thousands of tuples without cycles; with Python's 700 the collector would look at them
+# all again and again.
+_GARBAGE_OBJECTS = 100_000
+# Of STUCK_MINUTES: seldom enough to ask the broker, and time enough for a session to be given its partitions.
+_IDLE_SHARE = 0.1
+
+
+@dataclass(frozen=True)
+class Flight:
+    """A load that a second thread is committing while the next batch is read."""
+
+    load: Load
+    done: "Future[float]"
+    oldest_timestamp: float
+
+
+class Session:
+    """One membership in the group and one connection to the warehouse: all state that is not committed."""
+
+    def __init__(
+        self,
+        settings: ConsumerSettings,
+        logger: Logger,
+        waiting: metrics.Waiting,
+        on_progress: Callable[[], None],
+        on_idle: Callable[[Mapping[int, int]], None],
+    ) -> None:
+        """Prepare a session; nothing is opened before `run`.
+
+        Args:
+            settings: of the consumer.
+            logger: of the consumer.
+            waiting: hears how old the oldest message is that is not loaded.
+            on_progress: called when a load has landed.
+            on_idle: called now and then while nothing is at work, with the offset up to which each partition
+                of this consumer was read.
+        """
+        self._settings = settings
+        self._logger = logger
+        self._waiting = waiting
+        self._on_progress = on_progress
+        self._on_idle = on_idle
+        self._idle_seconds = settings.stuck_minutes * 60 * _IDLE_SHARE
+        self._next_idle = time.monotonic() + self._idle_seconds
+        self._limits = Limits(settings.max_rejects_in_a_row, settings.max_rejects_share)
+        self._labels = (settings.mrf, settings.stream)
+        self._prepare = Preparation(settings.contract, settings.mrf)
+        columns = copy_columns(settings.contract)
+        self._warehouse = Warehouse(settings, settings.topic, settings.table, columns)
+        self._buffer = Buffer()
+        self._positions: dict[int, Position] = {}
+        self._tallies: dict[int, Tally] = {}
+        self._flight: Flight | None = None
+
+    def run(self, kafka_settings: Mapping[str, str], stop: threading.Event, health: Health) -> None:
+        """Load until `stop` is set, or until something fails."""
+        sys.setswitchinterval(_SWITCH_SECONDS)
+        gc.set_threshold(_GARBAGE_OBJECTS)
+        with closing(self._warehouse), ThreadPoolExecutor(1, thread_name_prefix="load") as loader:
+            self._warehouse.check()
+            kafka = Subscription(kafka_settings, self._settings.topic, self, self._logger)
+            with closing(kafka):
+                while not stop.is_set():
+                    health.beat()
+                    self._turn(kafka, loader)
+                    health.set_ready()
+                self._drain()
+                self._land(kafka)
+
+    def take(self, partitions: Sequence[int]) -> dict[int, Position]:
+        """See `Owner`."""
+        # The connection is the loader's while a load is under way.
+        if self._flight is not None:
+            self._flight.done.result()
+        self._tallies |= self._warehouse.tallies(partitions)
+        return self._warehouse.positions(partitions)
+
+    def placed(self, positions: dict[int, Position]) -> None:
+        """See `Owner`."""
+        self._positions |= positions
+
+    def give_up(self, partitions: Sequence[int]) -> None:
+        """See `Owner`. A running load may end, within its budget; what it has not taken is forgotten."""
+        self._drain()
+        for partition in partitions:
+            self._positions.pop(partition, None)
+            self._tallies.pop(partition, None)
+            self._buffer.count -= len(self._buffer.messages.pop(partition, Messages()))
+            with suppress(KeyError):
+                metrics.LAG_ROWS.remove(*self._labels, str(partition))
+
+    def _turn(self, kafka: Subscription, loader: ThreadPoolExecutor) -> None:
+        room = self._settings.batch_rows - self._buffer.count
+        kafka.poll(self._buffer, min(room, _POLL_MESSAGES), _POLL_SECONDS)
+        if self._flight and self._flight.done.done():
+            self._land(kafka)
+        age = time.monotonic() - self._buffer.oldest
+        is_full = self._buffer.count >= self._settings.batch_rows
+        if is_full or (self._buffer.count and age >= self._settings.batch_seconds):
+            self._take_off(kafka, loader)
+        elif not self._buffer.count and not self._flight:
+            self._measure_lag(kafka)
+            self._idle(kafka)
+        if self._flight:
+            self._waiting.since = self._flight.oldest_timestamp
+        else:
+            self._waiting.since = self._buffer.oldest_timestamp if self._buffer.count else None
+
+    def _idle(self, kafka: Subscription) -> None:
+        if time.monotonic() >= self._next_idle:
+            self._next_idle = time.monotonic() + self._idle_seconds
+            positions = self._positions.items()
+            self._on_idle({partition: kafka.read_to(partition, p.next_offset) for partition, p in positions})
+
+    def _take_off(self, kafka: Subscription, loader: ThreadPoolExecutor) -> None:
+        """Prepare the buffer's batch, wait for the load before it, and hand it to the loader."""
+        buffer, self._buffer = self._buffer, Buffer()
+        with metrics.PREPARE_SECONDS.labels(*self._labels).time():
+            batches = [
+                self._prepare(partition, self._positions[partition], messages)
+                for partition, messages in buffer.messages.items()
+            ]
+            texts = [copy_text(batch.rows, batch.partition, batch.offsets) for batch in batches]
+        self._land(kafka)
+        batches = [
+            self._prepare.settled(batch, self._warehouse.known_events) if batch.suspects else batch
+            for batch in batches
+        ]
+        for batch in batches:
+            tally = self._tallies[batch.partition]
+            self._tallies[batch.partition] = tally.after(
+                buffer.messages[batch.partition], batch, self._limits
+            )
+            self._positions[batch.partition] = batch.end
+        load = Load(batches, texts)
+        self._flight = Flight(load, loader.submit(self._load, load), buffer.oldest_timestamp)
+
+    def _drain(self) -> None:
+        """Wait for the running load, within the budget; then have it cancelled."""
+        if self._flight is not None:
+            wait([self._flight.done], timeout=self._settings.drain_seconds)
+            if not self._flight.done.done():
+                self._logger.warning("the running load takes too long: cancelled")
+                self._warehouse.cancel()
+
+    def _load(self, load: Load) -> float:
+        """Runs in the loader's thread; returns the seconds it took."""
+        started = time.monotonic()
+        self._warehouse.load(load)
+        return time.monotonic() - started
+
+    def _land(self, kafka: Subscription) -> None:
+        """Wait for the load that is under way, then count it and mirror its offsets to Kafka."""
+        if self._flight is None:
+            return
+        flight, self._flight = self._flight, None
+        seconds = flight.done.result()
+        batches = flight.load.batches
+        metrics.LOAD_SECONDS.labels(*self._labels).observe(seconds)
+        metrics.LATENCY_SECONDS.labels(*self._labels).observe(time.time() - flight.oldest_timestamp)
+        self._count(batches)
+        self._on_progress()
+        kafka.mirror(
+            {batch.partition: batch.end.next_offset for batch in batches if batch.partition in kafka.assigned}
+        )
+        self._measure_lag(kafka)
+
+    def _count(self, batches: Collection[PartitionBatch]) -> None:
+        metrics.ROWS_LOADED.labels(*self._labels).inc(sum(len(batch.rows) for batch in batches))
+        metrics.ROWS_REJECTED.labels(*self._labels).inc(sum(len(batch.rejects) for batch in batches))
+        metrics.ROWS_DUPLICATE.labels(*self._labels).inc(sum(batch.duplicates for batch in batches))
+        metrics.BATCH_ROWS.labels(*self._labels).observe(sum(len(b.rows) + len(b.rejects) for b in batches))
+
+    def _measure_lag(self, kafka: Subscription) -> None:
+        metrics.PARTITIONS.labels(*self._labels).set(len(kafka.assigned))
+        for partition, position in self._positions.items():
+            waiting = len(self._buffer.messages.get(partition, ()))
+            lag = max(waiting, kafka.lag(partition, position.next_offset))
+            metrics.LAG_ROWS.labels(*self._labels, str(partition)).set(lag)
