@@ -17,6 +17,7 @@ from tests.chaos.faults.processes import (
 )
 from tests.chaos.faults.topics import (
     let_retention_overtake_the_consumers,
+    raise_the_number_of_partitions,
     repair_rejects,
     send_foreign_messages,
 )
@@ -159,6 +160,36 @@ MUTANTS = (
             Edit(f"{_CONSUMER}/ledger.py", "import dataclass, field", "import dataclass, field, replace"),
         ],
         faults=(let_retention_overtake_the_consumers,),
+    ),
+    Mutant(
+        "offsets are committed to Kafka before the load, and believed",
+        [
+            Edit(
+                f"{_CONSUMER}/session.py",
+                "        self._flight = Flight(load,",
+                "        kafka.mirror({batch.partition: batch.end.next_offset for batch in batches})\n"
+                "        self._flight = Flight(load,",
+            ),
+            Edit(
+                f"{_CONSUMER}/kafka.py",
+                "        positions = {}",
+                "        for place in consumer.committed(partitions, timeout=10):\n"
+                "            if place.offset > 0:\n"
+                "                ledger[place.partition] = Position(identity, place.offset)\n"
+                "        positions = {}",
+            ),
+        ],
+        faults=(kill_consumers_on_a_slow_network,) * 2,
+    ),
+    Mutant(
+        "a lead moves as soon as the topic grows",
+        [Edit(f"{_PRODUCER}/partitions.py", "(sent[-1].partitions if sent else None) or found", "found")],
+        faults=(raise_the_number_of_partitions,) * 2,
+    ),
+    Mutant(
+        "rows are spread anew before those sent are loaded",
+        [Edit(f"{_PRODUCER}/repartition.py", "if waiting is not None:", "if False:")],
+        faults=(raise_the_number_of_partitions,) * 2,
     ),
     Mutant(
         "a replay is not marked",

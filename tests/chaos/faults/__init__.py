@@ -37,7 +37,7 @@ FAULTS: list[Fault] = [
     topics.send_foreign_messages,
     topics.repair_rejects,
     topics.let_retention_overtake_the_consumers,
-    # topics.raise_the_number_of_partitions,
+    topics.raise_the_number_of_partitions,
 ]
 
 

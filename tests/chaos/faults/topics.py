@@ -6,7 +6,7 @@ from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from tests.chaos import foreign
-from tests.chaos.evidence import Range, committed_messages
+from tests.chaos.evidence import Place, Range, committed_messages
 from tests.chaos.nemesis import Nemesis
 from tests.chaos.world import stream_and_mrf
 
@@ -43,19 +43,12 @@ def let_retention_overtake_the_consumers(nemesis: Nemesis) -> None:
     consumers = world.consumers(topic)
     for member in consumers:
         world.crew.retire(member)
-    ends = world.ledger_ends(topic)
+    nemesis.wait_until(
+        lambda: len(_waiting(nemesis, topic)) >= _WAITING_MESSAGES, f"messages wait in {topic}"
+    )
+    partition, end = nemesis.rng.choice(_waiting(nemesis, topic)[1:])
+    start = world.ledger_ends(topic).get(partition, 0)
     messages = committed_messages(topic, world.kafka.bootstrap_servers)
-
-    def waiting() -> list[tuple[int, int]]:
-        return sorted(place for place in messages if place[1] >= ends.get(place[0], 0))
-
-    def are_enough() -> bool:
-        messages.update(committed_messages(topic, world.kafka.bootstrap_servers))
-        return len(waiting()) >= _WAITING_MESSAGES
-
-    nemesis.wait_until(are_enough, f"messages wait in {topic}")
-    partition, end = nemesis.rng.choice(waiting()[1:])
-    start = ends.get(partition, 0)
     admin = AdminClient({"bootstrap.servers": world.kafka.bootstrap_servers})
     for answer in admin.delete_records([TopicPartition(topic, partition, end)]).values():
         answer.result(30)
@@ -75,18 +68,35 @@ def let_retention_overtake_the_consumers(nemesis: Nemesis) -> None:
 
 
 def raise_the_number_of_partitions(nemesis: Nemesis) -> None:
-    """First nothing moves; then the operator has the rows spread over all partitions."""
+    """Nothing may move until everything is loaded; then the operator has the rows spread anew."""
     world, topic = nemesis.world, nemesis.topic()
     stream, mrf = stream_and_mrf(topic)
     number = world.partition_count(topic) + 1
-    world.crew.run({"MRF": mrf, "PARTITIONS": str(number)}, "crmbot-producer", "topics")
-    nemesis.wait(2.0, 6.0)
+    consumers = world.consumers(topic)
     (producer,) = world.crew[f"producer-{mrf}-{stream}"]
+    world.crew.run({"MRF": mrf, "PARTITIONS": str(number)}, "crmbot-producer", "topics")
+    for member in consumers:
+        world.crew.retire(member)
+    world.crew.restart(producer)
+    nemesis.wait_until(
+        lambda: len(_waiting(nemesis, topic)) >= _WAITING_MESSAGES, f"messages wait in {topic}"
+    )
     world.crew.retire(producer)
-    command = ("crmbot-producer", "repartition", "--stream", stream)
     environment = {"MRF": mrf, "DATA_DIR": str(world.folder / mrf)}
+    command = ("crmbot-producer", "repartition", "--stream", stream)
+    if world.crew.try_to_run(environment, *command) != 2:
+        world.find(f"{topic} was spread over {number} partitions before everything was loaded")
+    for member in consumers:
+        world.crew.rehire(member)
     nemesis.wait_until(
         lambda: world.crew.try_to_run(environment, *command) == 0,
         f"{topic} is spread over {number} partitions",
     )
     world.crew.rehire(producer)
+
+
+def _waiting(nemesis: Nemesis, topic: str) -> list[Place]:
+    """Return the messages that are not loaded, in the order of partitions and offsets."""
+    ends = nemesis.world.ledger_ends(topic)
+    messages = committed_messages(topic, nemesis.world.kafka.bootstrap_servers)
+    return sorted(place for place in messages if place[1] >= ends.get(place[0], 0))
