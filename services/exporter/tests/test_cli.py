@@ -121,6 +121,30 @@ def test_an_ended_export_leaves_the_old_workbook_and_the_old_marts(
     assert warehouse.query(rows) == [(601,)]
 
 
+@pytest.mark.usefixtures("random_actions")
+def test_new_marts_beside_an_old_workbook_are_put_right_by_the_next_run(
+    warehouse: "Warehouse", tmp_path: Path
+) -> None:
+    environment = warehouse.environment(tmp_path)
+    rows = "SELECT sum(actions) FROM crm_bot_mart_actions_daily_mrf1"
+    assert _run(environment, "export").returncode == 0
+    actions, nature = tmp_path / "actions_mrf1.xlsx", tmp_path / "nature_mrf1.xlsx"
+    before = actions.read_bytes()
+    warehouse.add_actions({})
+    # Workbooks take their places when the marts are committed: the first one cannot.
+    nature.unlink()
+    nature.mkdir()
+    failed = _run(environment, "export")
+    assert failed.returncode == 1
+    assert "nature_mrf1.xlsx was not written" in failed.stderr
+    assert warehouse.query(rows) == [(601,)]
+    assert actions.read_bytes() == before
+    nature.rmdir()
+    assert _run(environment, "export").returncode == 0
+    assert actions.read_bytes() != before
+    assert sorted(tmp_path.iterdir()) == [actions, nature]
+
+
 @pytest.mark.parametrize("arguments", [["--help"], ["export", "--help"], ["marts", "--help"]])
 def test_help_names_the_exit_codes(warehouse: "Warehouse", tmp_path: Path, arguments: list[str]) -> None:
     done = _run(warehouse.environment(tmp_path), *arguments)
