@@ -216,13 +216,15 @@ def test_a_topic_that_was_made_again_stops_the_consumer(road: Road) -> None:
 
 def test_a_warehouse_that_crashes_is_waited_for(road: Road, postgres: Postgres) -> None:
     consumer = road.consume("actions")
-    wait_until(lambda: consumer.get("/readyz")[0] == 200, "the consumer is ready")
+    wait_until(lambda: consumer.logged('"assigned"'), "the consumer has its partitions")
     postgres.kill()
-    send(road.bootstrap, topic(road), [action(road.mrf, number) for number in range(1, 101)])
-    wait_until(lambda: consumer.get("/readyz")[0] == 503, "the consumer is not ready")
-    assert consumer.get("/healthz")[0] == 200
-    assert lag_seconds(consumer) > 0
-    postgres.start()
+    try:
+        send(road.bootstrap, topic(road), [action(road.mrf, number) for number in range(1, 101)])
+        wait_until(lambda: consumer.get("/readyz")[0] == 503, "the consumer is not ready")
+        assert consumer.get("/healthz")[0] == 200
+        assert lag_seconds(consumer) > 0
+    finally:
+        postgres.start()
     wait_until(lambda: loaded_ids(road) == list(range(1, 101)), "all rows")
     wait_until(lambda: lag_seconds(consumer) == 0, "nothing waits")
 
