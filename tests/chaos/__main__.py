@@ -1,4 +1,4 @@
-"""`python -m tests.chaos`: torture the road; exit 4 if a promise was broken."""
+"""`python -m tests.chaos`: torture the road; exit 4 if a promise was broken, or a mistake not found."""
 
 import sys
 from pathlib import Path
@@ -41,10 +41,13 @@ def main(seed: int, runs: int, faults: int, mrfs: str, mutant: str | None, folde
             mutant=_BY_NAME[mutant] if mutant else None,
             is_shown=True,
         )
-        click.echo(
-            f"seed {number}: {f'{len(found)} violations' if found else 'clean'}; {folder}/history.jsonl"
-        )
-        is_broken = is_broken or bool(found)
+        verdict = f"{len(found)} violations" if found else "clean"
+        is_bad = bool(found)
+        if mutant:
+            is_bad = not any(_BY_NAME[mutant].sign in violation for violation in found)
+            verdict += f", '{mutant}' was {'not ' if is_bad else ''}found"
+        click.echo(f"seed {number}: {verdict}; {folder}/history.jsonl")
+        is_broken = is_broken or is_bad
     sys.exit(4 if is_broken else 0)
 
 

@@ -39,12 +39,19 @@ def _bot_to_kafka(evidence: Evidence) -> Iterator[str]:
         if fields["transaction_id"] <= last_ids.get(line, 0):
             yield f"row {fields['transaction_id']} was sent to {(partition, offset)} out of order"
         last_ids[line] = fields["transaction_id"]
+    left = Counter(sent)
     for row in evidence.bot:
-        if (times := sent.pop(row["event_id"], 0)) != 1:
+        if (times := left.pop(row["event_id"], 0)) != 1:
             yield f"row {row['transaction_id']} of the bot is {times} times in Kafka"
-    for event_id, times in sent.items():
-        if times != 1 or event_id not in evidence.losses.bot:
+    gone = {row["event_id"] for rows in evidence.losses.files for row in rows}
+    for event_id, times in left.items():
+        if times != 1 or event_id not in gone:
             yield f"event {event_id} is {times} times in Kafka and not in the bot's file"
+    for rows in evidence.losses.files:
+        newest = max((row["transaction_id"] for row in rows if row["event_id"] in sent), default=0)
+        for row in rows:
+            if row["transaction_id"] <= newest and row["event_id"] not in sent:
+                yield f"row {row['transaction_id']} of a file that is gone was left out"
 
 
 def _bot_to_warehouse(evidence: Evidence) -> Iterator[str]:
@@ -55,8 +62,8 @@ def _bot_to_warehouse(evidence: Evidence) -> Iterator[str]:
             if place not in evidence.replays:
                 loaded[str(row["event_id"])].append(row)
     places = {m.fields["event_id"]: place for place, m in evidence.messages.items() if not m.is_foreign}
-    in_file = {row["event_id"]: row for row in evidence.bot}
-    for event_id, row in (evidence.losses.bot | in_file).items():
+    rows_by_event = {row["event_id"]: row for rows in [*evidence.losses.files, evidence.bot] for row in rows}
+    for event_id, row in rows_by_event.items():
         found = loaded.pop(event_id, [])
         source = places.get(event_id)
         # What is not in Kafka is told of elsewhere. Of a lost message a foreign copy may have been loaded.
@@ -94,6 +101,8 @@ def _fate_of_messages(evidence: Evidence) -> Iterator[str]:
             yield f"message {place} has {found} rows and rejects"
         elif found == (0, 0) and not is_copy:
             yield f"message {place} is neither loaded nor rejected"
+        elif rejects and is_copy and original is not None and evidence.messages[original][:2] == message[:2]:
+            yield f"message {place}, a copy of {original}, was rejected"
         if any((reject.key, reject.value) != (message.key, message.value) for reject in rejects):
             yield f"message {place} is not in the rejects byte for byte"
 
@@ -135,12 +144,15 @@ def _ledger(evidence: Evidence) -> Iterator[str]:
     """The ledger's chain is unbroken, covers all messages, and counts what is there."""
     gaps = set(evidence.losses.accepted)
     for partition in {place[0] for place in evidence.messages} | evidence.ledger.keys():
-        end = 0
+        end, loaded_at = 0, None
         for batch in evidence.ledger.get(partition, []):
             where = f"ledger of partition {partition} at {batch['start_offset']}"
             if batch["start_offset"] != end:
                 yield f"{where}: the batch before it ended at {end}"
             end = batch["end_offset"]
+            if loaded_at is not None and batch["loaded_at"] <= loaded_at:
+                yield f"{where} was loaded before the batch before it"
+            loaded_at = batch["loaded_at"]
             span = Range(partition, batch["start_offset"], end)
             told = (batch["rows_loaded"], batch["rows_rejected"], batch["rows_duplicate"])
             found = (0, 0, 0) if span in gaps else _counted(evidence, span)

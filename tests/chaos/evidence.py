@@ -51,7 +51,7 @@ class Range(NamedTuple):
 class Losses:
     """What was taken away from under the road: rows with their file, messages by retention."""
 
-    bot: dict[str, BotRow] = field(default_factory=dict)  # by event_id: rows of files that are gone
+    files: list[list[BotRow]] = field(default_factory=list)  # the rows of each file that is gone
     deleted: dict[Place, Message] = field(default_factory=dict)
     accepted: list[Range] = field(default_factory=list)  # deleted before they were loaded
 

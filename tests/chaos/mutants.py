@@ -12,6 +12,7 @@ from tests.chaos.faults.files import restore_a_bots_file_from_an_older_copy
 from tests.chaos.faults.network import kill_consumers_on_a_slow_network, kill_producers_on_a_slow_network
 from tests.chaos.faults.processes import (
     freeze_a_consumer_in_mid_load_until_its_partitions_are_given_away,
+    kill_a_consumer_in_mid_load,
     kill_producers,
     run_a_second_producer,
 )
@@ -36,9 +37,10 @@ class Edit(NamedTuple):
 
 @dataclass(frozen=True)
 class Mutant:
-    """A mistake. `faults` are those that bring it to light."""
+    """A mistake. `faults` are those that bring it to light, `sign` is among the words of what is found."""
 
     name: str
+    sign: str
     edits: Sequence[Edit]
     faults: Sequence[Fault] = ()
 
@@ -51,6 +53,7 @@ _PACKAGES = (_CONSUMER, _PRODUCER, _EXPORTER)
 MUTANTS = (
     Mutant(
         "no fence",
+        "is 2 times in the warehouse",
         [
             Edit(
                 "sql/common/001_ledger.sql",
@@ -62,6 +65,7 @@ MUTANTS = (
     ),
     Mutant(
         "rows and ledger in transactions of their own",
+        "is 2 times in the warehouse",
         [
             Edit(
                 f"{_CONSUMER}/warehouse.py",
@@ -73,21 +77,25 @@ MUTANTS = (
     ),
     Mutant(
         "no duplicate guard",
+        "is 2 times in the warehouse",
         [Edit(f"{_CONSUMER}/batch.py", "falling.append(index)", "pass")],
         faults=(send_foreign_messages,) * 2,
     ),
     Mutant(
         "suspects are dropped without a look",
+        "is neither loaded nor rejected",
         [Edit(f"{_CONSUMER}/batch.py", "if suspect.row[self._event] not in seen]", "if False]")],
         faults=(send_foreign_messages,) * 2,
     ),
     Mutant(
         "rejects are dropped",
+        "is neither loaded nor rejected",
         [Edit(f"{_CONSUMER}/warehouse.py", "if rejects:", "if False:")],
         faults=(send_foreign_messages,) * 2,
     ),
     Mutant(
         "aborted transactions are read",
+        "was not committed to Kafka",
         [
             Edit(
                 f"{_CONSUMER}/kafka.py",
@@ -99,18 +107,22 @@ MUTANTS = (
     ),
     Mutant(
         "the last message of a batch is read again",
-        [Edit(f"{_CONSUMER}/batch.py", "last + 1, last_ids", "last, last_ids")],
+        "rows, rejects and copies, but there are",
+        [Edit(f"{_CONSUMER}/batch.py", "max(last + 1, read_to)", "last")],
     ),
     Mutant(
         "a page begins with the row before it",
+        "out of order",
         [Edit(f"{_PRODUCER}/sqlite.py", "WHERE transaction_id > ?4", "WHERE transaction_id >= ?4")],
     ),
     Mutant(
         "a page leaves out its first row",
+        "is 0 times in Kafka",
         [Edit(f"{_PRODUCER}/sqlite.py", "WHERE transaction_id > ?4", "WHERE transaction_id > ?4 + 1")],
     ),
     Mutant(
         "the watermark is committed before its page",
+        "is 0 times in Kafka",
         [
             Edit(
                 f"{_PRODUCER}/kafka.py",
@@ -130,26 +142,36 @@ MUTANTS = (
     ),
     Mutant(
         "the watermark is not read back",
+        "out of order",
         [Edit(f"{_PRODUCER}/run.py", "known = sender.watermarks()", "known = {}")],
         faults=(kill_producers,),
     ),
     Mutant(
         "offsets are taken for numbers without gaps",
+        "rows, rejects and copies, but there are",
         [
             Edit(
                 f"{_CONSUMER}/batch.py",
-                "Position(start.topic_id, last + 1",
-                "Position(start.topic_id, first + len(messages)",
+                "max(last + 1, read_to)",
+                "first + len(messages)",
             )
         ],
     ),
     Mutant(
         "the duplicate guard forgets with every batch",
+        "in the warehouse",
         [Edit(f"{_CONSUMER}/batch.py", "last_ids = dict(start.last_ids)", "last_ids: dict[str, int] = {}")],
         faults=(send_foreign_messages,) * 2,
     ),
     Mutant(
+        "copies are rejected",
+        ", was rejected",
+        [Edit(f"{_CONSUMER}/batch.py", "if suspect.row[self._event] not in seen]", "]")],
+        faults=(send_foreign_messages,) * 2,
+    ),
+    Mutant(
         "what retention deleted is skipped",
+        "the batch before it ended at",
         [
             Edit(
                 f"{_CONSUMER}/ledger.py",
@@ -163,12 +185,13 @@ MUTANTS = (
     ),
     Mutant(
         "offsets are committed to Kafka before the load, and believed",
+        "the batch before it ended at",
         [
             Edit(
                 f"{_CONSUMER}/session.py",
-                "        self._flight = Flight(load,",
+                "        self._hand_over(loader, Load(batches,",
                 "        kafka.mirror({batch.partition: batch.end.next_offset for batch in batches})\n"
-                "        self._flight = Flight(load,",
+                "        self._hand_over(loader, Load(batches,",
             ),
             Edit(
                 f"{_CONSUMER}/kafka.py",
@@ -179,20 +202,23 @@ MUTANTS = (
                 "        positions = {}",
             ),
         ],
-        faults=(kill_consumers_on_a_slow_network,) * 2,
+        faults=(kill_a_consumer_in_mid_load,) * 3,
     ),
     Mutant(
         "a lead moves as soon as the topic grows",
+        "came before row",
         [Edit(f"{_PRODUCER}/partitions.py", "(sent[-1].partitions if sent else None) or found", "found")],
         faults=(raise_the_number_of_partitions,) * 2,
     ),
     Mutant(
         "rows are spread anew before those sent are loaded",
+        "before everything was loaded",
         [Edit(f"{_PRODUCER}/repartition.py", "if waiting is not None:", "if False:")],
         faults=(raise_the_number_of_partitions,) * 2,
     ),
     Mutant(
         "a replay is not marked",
+        "was in no file of the bot",
         [
             Edit(
                 f"{_CONSUMER}/rejects.py",
@@ -204,22 +230,26 @@ MUTANTS = (
     ),
     Mutant(
         "a restored file is not noticed",
+        "stops: was replaced or restored",
         [Edit(f"{_PRODUCER}/watermark.py", "found_event_id == watermark.event_id", "True")],
         faults=(restore_a_bots_file_from_an_older_copy,),
     ),
     Mutant(
         "a producer does not take over from the one before it",
+        "is 2 times in Kafka",
         [
             Edit(
                 f"{_PRODUCER}/kafka.py",
                 '"transactional.id": f"crmbot-producer-{mrf}-{stream}"',
                 '"transactional.id": f"crmbot-producer-{mrf}-{stream}-{time.monotonic_ns()}"',
-            )
+            ),
+            Edit(f"{_PRODUCER}/kafka.py", "import warnings", "import time\nimport warnings"),
         ],
         faults=(run_a_second_producer, kill_producers),
     ),
     Mutant(
         "a workbook is written where the old one is",
+        "other files: True",
         [
             Edit(
                 f"{_EXPORTER}/files.py",

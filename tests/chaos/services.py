@@ -6,11 +6,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
 from devstack import launch as launch_script
 from tests.chaos.history import History
@@ -20,8 +20,8 @@ _BIN = Path(sys.executable).parent
 _SPAWNER = ThreadPoolExecutor(1, thread_name_prefix="crew-spawner")
 _RESTART_SECONDS = 0.5
 _GRACE_SECONDS = 40
-_STOPPED_CODES = (2, 3)  # a person has to decide: nothing in a run may come to this unless it is expected
-_TAKEN_OVER = "another process has taken over"
+# In order; before Python was up; or killed before it was told.
+_ENDED_WHEN_TOLD = (0, -signal.SIGTERM, -signal.SIGKILL)
 
 
 @dataclass
@@ -33,18 +33,26 @@ class Member:
     environment: Mapping[str, str]
     log: Path
     process: "subprocess.Popen[bytes]"
+    started_at: float = field(default_factory=time.monotonic)
 
     def send(self, number: signal.Signals) -> None:
         """Send a signal; a process that has just ended does not mind."""
         self.process.send_signal(number)
 
 
-class ExpectedStop(NamedTuple):
-    """A stop that a fault has to bring about, by the beginning of the member's name and its last words."""
+@dataclass
+class ExpectedStop:
+    """A stop that a fault brings about, by the beginning of the member's name and its last words."""
 
     role: str
     words: str
-    happened: threading.Event
+    happened: threading.Event = field(default_factory=threading.Event)
+    closed_at: float | None = None
+
+    def excuses(self, member: "Member", words: str) -> bool:
+        """Tell whether a member may stop with these words; one that started later may not."""
+        is_in_time = self.closed_at is None or member.started_at < self.closed_at
+        return is_in_time and member.name.startswith(self.role) and self.words in words
 
 
 @dataclass
@@ -80,29 +88,36 @@ class Crew:
         """End a service for good, with SIGTERM and within its grace."""
         with self._lock:
             self.members.remove(member)
-        member.send(signal.SIGCONT)
         member.process.terminate()
+        member.send(signal.SIGCONT)
         self._must_end(member)
 
     def rehire(self, member: Member) -> None:
         """Start a service again that was retired."""
-        member.process = self._spawn(member.command, member.environment, member.log)
+        self._start(member)
         with self._lock:
             self.members.append(member)
 
-    def expect_stop(self, role: str, words: str) -> threading.Event:
-        """Return an event that a stop for this reason sets; from now on such a stop is no refusal."""
-        expected = ExpectedStop(role, words, threading.Event())
+    @contextmanager
+    def expecting(self, role: str, words: str) -> Iterator[threading.Event]:
+        """Yield an event that a stop for this reason sets; within the block such a stop is no refusal."""
+        expected = ExpectedStop(role, words)
         with self._lock:
             self._expected.append(expected)
-        return expected.happened
+        yield expected.happened
+        expected.closed_at = time.monotonic()
+
+    def has_said(self, role: str, words: str) -> int:
+        """Return how often members have logged something."""
+        return sum(member.log.read_text(errors="replace").count(words) for member in self[role])
 
     def restart(self, member: Member) -> None:
         """End a service with SIGTERM and start it again, as a rolling update does."""
         with self._lock:
             member.process.terminate()
+            member.send(signal.SIGCONT)
             self._must_end(member)
-            member.process = self._spawn(member.command, member.environment, member.log)
+            self._start(member)
 
     def run(self, environment: Mapping[str, str], *command: str) -> str:
         """Run a command that has to succeed, and return its output."""
@@ -112,13 +127,13 @@ class Crew:
             raise RuntimeError(f"{' '.join(command)} ended with {process.returncode}: {errors}")
         return output
 
-    def try_to_run(self, environment: Mapping[str, str], *command: str) -> int:
-        """Run a command that may fail, and return its exit code."""
+    def try_to_run(self, environment: Mapping[str, str], *command: str) -> tuple[int, str]:
+        """Run a command that may fail, and return its exit code and its last words."""
         process = self._started(environment, command)
         _, errors = process.communicate()
         last = errors.splitlines()[-1:]
         self.history.add("ran", command=" ".join(command), code=process.returncode, error=last)
-        return process.returncode
+        return process.returncode, " ".join(last)
 
     def run_twice(self, environment: Mapping[str, str], *command: str) -> list[int]:
         """Run a command twice at once, and return the exit codes."""
@@ -147,26 +162,28 @@ class Crew:
                     if code is None:
                         continue
                     self.history.add("ended", service=member.name, code=code)
-                    if code in _STOPPED_CODES:
-                        self._judge(member, code, _last_line(member.log))
-                    member.process = self._spawn(member.command, member.environment, member.log)
+                    if code != -signal.SIGKILL:
+                        self._judge(member, code)
+                    self._start(member)
 
-    def _judge(self, member: Member, code: int, words: str) -> None:
-        expected = [
-            stop for stop in self._expected if member.name.startswith(stop.role) and stop.words in words
-        ]
+    def _judge(self, member: Member, code: int) -> None:
+        words = _last_line(member.log)
+        expected = [stop for stop in self._expected if stop.excuses(member, words)]
         for stop in expected:
             stop.happened.set()
-        if not expected and _TAKEN_OVER not in words:
+        if not expected:
             self.refusals.append(f"{member.name} ended with {code}: {words}")
 
     def _must_end(self, member: Member) -> None:
         started = time.monotonic()
         try:
-            member.process.wait(_GRACE_SECONDS)
+            code = member.process.wait(_GRACE_SECONDS)
         except subprocess.TimeoutExpired:
             member.process.kill()
             self.refusals.append(f"{member.name} did not end within {_GRACE_SECONDS} s of SIGTERM")
+        else:
+            if code not in _ENDED_WHEN_TOLD:
+                self._judge(member, code)
         self.history.add("retired", service=member.name, seconds=round(time.monotonic() - started, 1))
 
     def _started(self, environment: Mapping[str, str], command: tuple[str, ...]) -> "subprocess.Popen[str]":
@@ -177,6 +194,10 @@ class Crew:
             stderr=subprocess.PIPE,
             text=True,
         )
+
+    def _start(self, member: Member) -> None:
+        member.started_at = time.monotonic()
+        member.process = self._spawn(member.command, member.environment, member.log)
 
     def _spawn(
         self, command: tuple[str, ...], environment: Mapping[str, str], log: Path

@@ -54,7 +54,7 @@ def torture(
             numbers = {"messages": len(evidence.messages), "loaded": len(evidence.rows)}
             numbers |= {"rejected": len(evidence.rejects), "replayed": len(evidence.replays)}
             numbers |= {
-                "rows_gone": len(evidence.losses.bot),
+                "files_gone": len(evidence.losses.files),
                 "losses_accepted": len(evidence.losses.accepted),
             }
             history.add("checked", topic=evidence.topic, **numbers)

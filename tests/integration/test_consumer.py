@@ -3,7 +3,7 @@
 import json
 from uuid import UUID
 
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import OFFSET_END, Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from crmbot_consumer.batch import Messages, Preparation
@@ -11,6 +11,7 @@ from crmbot_consumer.copy_text import copy_columns, copy_text
 from crmbot_consumer.ledger import Position
 from crmbot_consumer.warehouse import FencedError, Load, Warehouse
 from crmbot_core.contracts import ACTIONS
+from crmbot_core.kafka import LATEST, offsets
 from crmbot_core.settings import WarehouseSettings
 from devstack import Kafka, Postgres
 from tests.integration.messages import action, send
@@ -196,6 +197,28 @@ def test_what_retention_deleted_stops_the_consumer_until_the_loss_is_accepted(ro
     assert again.returncode == 2
     road.consume("actions")
     wait_until(lambda: loaded_ids(road) == [5, 6, 7, 8, 9, 10], "the rows that are left")
+
+
+def test_retention_that_deletes_nothing_but_markers_is_no_loss(road: Road) -> None:
+    road.backfill(300)
+    road.produce("actions")
+    consumer = road.consume("actions", STUCK_MINUTES="0.5")
+    road.wait_for_all("actions")
+    admin = AdminClient({"bootstrap.servers": road.bootstrap})
+    partitions = [TopicPartition(topic(road), number) for number in range(3)]
+    ends = sum(offsets(admin, partitions, LATEST).values())
+    newest = "SELECT max(end_offset) FROM crm_bot_ledger WHERE topic = %s GROUP BY kafka_partition"
+    wait_until(
+        lambda: sum(end for (end,) in road.query(newest, topic(road))) == ends,
+        "the ledger covers the markers",
+    )
+    assert consumer.terminate() == 0
+    everything = [TopicPartition(topic(road), number, OFFSET_END) for number in range(3)]
+    for answer in admin.delete_records(everything).values():
+        answer.result(10)
+    road.must("crmbot-generator", "live", "--rate", "100", "--seconds", "1")
+    road.consume("actions")
+    road.wait_for_all("actions")
 
 
 def test_a_topic_that_was_made_again_stops_the_consumer(road: Road) -> None:

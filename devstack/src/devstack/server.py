@@ -72,6 +72,11 @@ class Server(ABC):
             raise DevstackError(f"{self.name} in {self.directory} is not running")
         return self._process.pid
 
+    @property
+    def is_running(self) -> bool:
+        """Whether the process lives, which a crash may have ended."""
+        return self._process is not None and self._process.poll() is None
+
     def start(self) -> None:
         """Start the server and return when it answers; do nothing when it is running.
 

@@ -14,6 +14,7 @@ FAULTS: list[Fault] = [
     processes.kill_the_warehouse,
     processes.kill_everything_at_once,
     processes.freeze_a_consumer_in_mid_load_until_its_partitions_are_given_away,
+    processes.kill_a_consumer_in_mid_load,
     processes.end_a_consumer_in_mid_load,
     processes.end_a_producer_in_mid_page,
     processes.freeze_a_producer,

@@ -1,18 +1,21 @@
 """Disks that are full: the warehouse's and the one that workbooks are saved on."""
 
-from contextlib import suppress
-
-from devstack.server import DevstackError
 from tests.chaos.nemesis import Nemesis
+
+_FULL = "No space left on device"
 
 
 def fill_the_warehouses_disk(nemesis: Nemesis) -> None:
     """A server without room for its log ends itself; with room again it is started."""
     world = nemesis.world
+    before = world.crew.has_said("consumer", _FULL)
     with world.warehouse_disk.filled():
-        nemesis.wait(4.0, 8.0)
-    with suppress(DevstackError):
-        world.history.add("survived", pid=world.postgres.pid)
+        nemesis.wait_until(
+            lambda: world.crew.has_said("consumer", _FULL) > before or not world.postgres.is_running,
+            "the warehouse's disk is full",
+        )
+        nemesis.wait(2.0, 5.0)
+    world.history.add("full disk", survived=world.postgres.is_running)
     world.postgres.start()
 
 
@@ -23,11 +26,10 @@ def fill_the_workbooks_disk(nemesis: Nemesis) -> None:
     folder = world.workbook_disk.folder
     exporter = ({"MRF": mrf, "OUTPUT_DIR": str(folder)}, "crmbot-exporter", "export")
     world.crew.run(*exporter)
-    before = {file.name: file.read_bytes() for file in folder.glob("*.xlsx")}
+    before = {file.name: file.read_bytes() for file in folder.iterdir()}
     with world.workbook_disk.filled():
-        code = world.crew.try_to_run(*exporter)
-    after = {file.name: file.read_bytes() for file in folder.glob("*.xlsx")}
-    world.history.add("exported", mrf=mrf, workbooks=len(before), code_with_full_disk=code)
-    if code == 0 or after != before:
-        world.find(f"export of {mrf} to a full disk: code {code}, other workbooks: {after != before}")
+        code, words = world.crew.try_to_run(*exporter)
+    after = {file.name: file.read_bytes() for file in folder.iterdir()}
+    if (code, _FULL in words, after) != (1, True, before):
+        world.find(f"export of {mrf} to a full disk: code {code}, {words}; other files: {after != before}")
     world.crew.run(*exporter)

@@ -38,13 +38,18 @@ def restore_a_bots_file_from_an_older_copy(nemesis: Nemesis) -> None:
 
 def truncate_a_bots_file(nemesis: Nemesis) -> None:
     """The producer must notice the damage; then the file is restored from an older copy."""
-    topic, file = nemesis.topic(), nemesis.world.file
+    topic = nemesis.topic()
+    file, role = nemesis.world.file(topic), _producer(topic)
     copy = _copied(nemesis, topic)
     bot = _stopped_bot(nemesis, topic)
-    with closing(sqlite3.connect(file(topic), timeout=_BUSY_SECONDS)) as connection:
+    with closing(sqlite3.connect(file, timeout=_BUSY_SECONDS)) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    os.truncate(file(topic), file(topic).stat().st_size // 2)
-    _await_stop(nemesis, topic, "is damaged")
+    with nemesis.world.crew.expecting(role, "is damaged") as has_stopped:
+        os.truncate(file, file.stat().st_size // 2)
+        # One that runs may have in memory all that it still reads.
+        for producer in nemesis.world.crew[role]:
+            nemesis.world.crew.restart(producer)
+        nemesis.wait_until(has_stopped.is_set, f"the producer of {topic} stops: is damaged")
     _put_back(nemesis, topic, copy, bot)
 
 
@@ -80,7 +85,7 @@ def _stopped_bot(nemesis: Nemesis, topic: str) -> Member:
     (bot,) = nemesis.world.crew[f"bot-{mrf}"]
     nemesis.world.crew.retire(bot)
     rows = bot_rows(nemesis.world.file(topic), stream)
-    nemesis.world.losses[topic].bot.update({row["event_id"]: row for row in rows})
+    nemesis.world.losses[topic].files.append(rows)
     return bot
 
 
@@ -88,24 +93,23 @@ def _put_back(nemesis: Nemesis, topic: str, copy: Path, bot: Member) -> None:
     file = nemesis.world.file(topic)
     with closing(sqlite3.connect(copy)) as connection:
         newest = _newest(connection, topic)
-    _remove(file)
-    copy.rename(file)
     is_hasty = nemesis.rng.random() < 0.5
-    if is_hasty:
-        nemesis.world.crew.rehire(bot)
-    _await_stop(nemesis, topic, "was replaced or restored")
-    nemesis.world.crew.run(
-        {}, "crmbot-generator", "new-source", "--database", str(file), "--after", str(newest)
-    )
+    with nemesis.world.crew.expecting(_producer(topic), "was replaced or restored") as has_stopped:
+        _remove(file)
+        copy.rename(file)
+        if is_hasty:
+            nemesis.world.crew.rehire(bot)
+        nemesis.wait_until(has_stopped.is_set, f"the producer of {topic} stops: was replaced or restored")
+        command = ("crmbot-generator", "new-source", "--database", str(file), "--after", str(newest))
+        nemesis.world.crew.run({}, *command)
     nemesis.world.history.add("new source", topic=topic, after=newest, bot_went_on=is_hasty)
     if not is_hasty:
         nemesis.world.crew.rehire(bot)
 
 
-def _await_stop(nemesis: Nemesis, topic: str, reason: str) -> None:
+def _producer(topic: str) -> str:
     stream, mrf = stream_and_mrf(topic)
-    stopped = nemesis.world.crew.expect_stop(f"producer-{mrf}-{stream}", reason)
-    nemesis.wait_until(stopped.is_set, f"the producer of {topic} stops: {reason}")
+    return f"producer-{mrf}-{stream}"
 
 
 def _newest(connection: sqlite3.Connection, topic: str) -> int:

@@ -56,11 +56,12 @@ def freeze_a_consumer_in_mid_load_until_its_partitions_are_given_away(nemesis: N
     member.send(signal.SIGCONT)
 
 
+def kill_a_consumer_in_mid_load(nemesis: Nemesis) -> None:
+    _frozen_in_mid_load(nemesis).send(signal.SIGKILL)
+
+
 def end_a_consumer_in_mid_load(nemesis: Nemesis) -> None:
-    member = _frozen_in_mid_load(nemesis)
-    member.send(signal.SIGTERM)
-    member.send(signal.SIGCONT)
-    nemesis.world.crew.restart(member)
+    nemesis.world.crew.restart(_frozen_in_mid_load(nemesis))
 
 
 def end_a_producer_in_mid_page(nemesis: Nemesis) -> None:
@@ -80,9 +81,11 @@ def run_a_second_producer(nemesis: Nemesis) -> None:
     """Each start takes over from the other one, which is started again, and so on."""
     first = nemesis.victim("producer")
     role = first.name.rpartition("-")[0]
-    second = nemesis.world.crew.hire(role, first.environment, *first.command)
-    nemesis.wait(3.0, 8.0)
-    nemesis.world.crew.retire(second)
+    with nemesis.world.crew.expecting(role, "another process has taken over") as has_stopped:
+        second = nemesis.world.crew.hire(role, first.environment, *first.command)
+        nemesis.wait_until(has_stopped.is_set, f"a {role} gives way to another")
+        nemesis.wait(0.0, 5.0)
+        nemesis.world.crew.retire(second)
 
 
 def freeze_the_warehouse(nemesis: Nemesis) -> None:

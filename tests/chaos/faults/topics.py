@@ -1,6 +1,7 @@
 """What happens to topics: foreign messages and their repair, retention, more partitions."""
 
 import json
+from itertools import pairwise
 
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
@@ -46,7 +47,9 @@ def let_retention_overtake_the_consumers(nemesis: Nemesis) -> None:
     nemesis.wait_until(
         lambda: len(_waiting(nemesis, topic)) >= _WAITING_MESSAGES, f"messages wait in {topic}"
     )
-    partition, end = nemesis.rng.choice(_waiting(nemesis, topic)[1:])
+    # At least one message is lost: the end is not the first that waits in its partition.
+    waiting = [after for before, after in pairwise(_waiting(nemesis, topic)) if before[0] == after[0]]
+    partition, end = nemesis.rng.choice(waiting)
     start = world.ledger_ends(topic).get(partition, 0)
     messages = committed_messages(topic, world.kafka.bootstrap_servers)
     admin = AdminClient({"bootstrap.servers": world.kafka.bootstrap_servers})
@@ -55,15 +58,14 @@ def let_retention_overtake_the_consumers(nemesis: Nemesis) -> None:
     losses = world.losses[topic]
     losses.deleted.update({p: m for p, m in messages.items() if p[0] == partition and p[1] < end})
     world.history.add("deleted", topic=topic, partition=partition, start=start, end=end)
-    if end > start:
-        losses.accepted.append(Range(partition, start, end))
-        stopped = world.crew.expect_stop(f"consumer-{mrf}-{stream}", "data loss")
-    for member in consumers:
-        world.crew.rehire(member)
-    if end > start:
-        nemesis.wait_until(stopped.is_set, f"a consumer of {topic} stops: data loss")
+    losses.accepted.append(Range(partition, start, end))
+    with world.crew.expecting(f"consumer-{mrf}-{stream}", "data loss") as has_stopped:
+        for member in consumers:
+            world.crew.rehire(member)
+        nemesis.wait_until(has_stopped.is_set, f"a consumer of {topic} stops: data loss")
         command = ("crmbot-consumer", "accept-loss", "--partition", str(partition))
-        if world.crew.try_to_run({"MRF": mrf, "STREAM": stream}, *command) != 0:
+        code, _ = world.crew.try_to_run({"MRF": mrf, "STREAM": stream}, *command)
+        if code != 0:
             world.find(f"{topic}: the loss of partition {partition} could not be accepted")
 
 
@@ -84,15 +86,19 @@ def raise_the_number_of_partitions(nemesis: Nemesis) -> None:
     world.crew.retire(producer)
     environment = {"MRF": mrf, "DATA_DIR": str(world.folder / mrf)}
     command = ("crmbot-producer", "repartition", "--stream", stream)
-    if world.crew.try_to_run(environment, *command) != 2:
+    code, _ = world.crew.try_to_run(environment, *command)
+    if code == 0:
         world.find(f"{topic} was spread over {number} partitions before everything was loaded")
     for member in consumers:
         world.crew.rehire(member)
     nemesis.wait_until(
-        lambda: world.crew.try_to_run(environment, *command) == 0,
+        lambda: world.crew.try_to_run(environment, *command)[0] == 0,
         f"{topic} is spread over {number} partitions",
     )
     world.crew.rehire(producer)
+    nemesis.wait_until(
+        lambda: number - 1 in world.ledger_ends(topic), f"rows of {topic} in its new partition"
+    )
 
 
 def _waiting(nemesis: Nemesis, topic: str) -> list[Place]:

@@ -165,14 +165,13 @@ def stable_ends(settings: Mapping[str, str], topic: str) -> dict[int, int]:
     """Return where each partition ends for a client that reads committed messages only.
 
     Raises:
+        ConfigurationError: if there is no such topic.
         TransientError: if the broker does not answer soon.
     """
     admin = admin_client(settings)
-    with translated_errors():
-        partitions = admin.list_topics(topic, timeout=_SOON_SECONDS).topics[topic].partitions
     ends = offsets(
         admin,
-        [TopicPartition(topic, partition) for partition in partitions],
+        [TopicPartition(topic, partition) for partition in range(partition_count(admin, topic))],
         LATEST,
         IsolationLevel.READ_COMMITTED,
         _SOON_SECONDS,

@@ -78,6 +78,7 @@ class RetrySettings(ServiceSettings):
     stuck_minutes: float = Field(
         default=15.0,
         gt=0,
+        le=10_080,
         description="minutes without progress, while more and more waits, after which it ends with 1",
     )
 

@@ -77,8 +77,13 @@ class Preparation:
         self._id, self._event, self._source = index("transaction_id"), index("event_id"), index("source_id")
         self._lead, self._mrf_column = index("lead_id"), index("mrf")
 
-    def __call__(self, partition: int, start: Position, messages: Messages) -> PartitionBatch:
+    def __call__(
+        self, partition: int, start: Position, messages: Messages, read_to: int = 0
+    ) -> PartitionBatch:
         """Prepare messages of one partition, at least one.
+
+        The batch covers the offsets up to `read_to` too, below which there are no other messages: were they
+        left for the next one, retention could delete them, and that would look like a loss.
 
         Raises:
             TransientError: they do not rise from `start` on; the client mixed up what it fetched before.
@@ -101,7 +106,7 @@ class Preparation:
         return PartitionBatch(
             partition,
             start,
-            Position(start.topic_id, last + 1, last_ids),
+            Position(start.topic_id, max(last + 1, read_to), last_ids),
             rows,
             [messages.offsets[position] for position in positions],
             sorted(rejects),

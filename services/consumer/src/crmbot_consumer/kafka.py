@@ -134,12 +134,13 @@ class Subscription:
         _, high = self._consumer.get_watermark_offsets(TopicPartition(self._topic, partition), cached=True)
         return 0 if self._ends.get(partition, 0) >= high else max(0, high - next_offset)
 
-    def read_to(self, partition: int, next_offset: int) -> int:
-        """Return how far the client has read if it holds no message from `next_offset` on.
+    def read_to(self, partition: int) -> int:
+        """Return the newest end of the partition that was read to, 0 if none was.
 
-        That is beyond `next_offset` where aborted transactions and transaction markers follow.
+        All messages below it have been taken. It lies beyond the last one where aborted transactions and
+        transaction markers follow.
         """
-        return max(next_offset, self._ends.get(partition, 0))
+        return self._ends.get(partition, 0)
 
     def close(self) -> None:
         """Leave the group."""

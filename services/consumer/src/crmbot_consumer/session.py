@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from crmbot_consumer import metrics
 from crmbot_consumer.batch import Messages, PartitionBatch, Preparation
@@ -126,24 +126,36 @@ class Session:
             self._take_off(kafka, loader)
         elif not self._buffer.count and not self._flight:
             self._measure_lag(kafka)
-            self._idle(kafka)
+            self._idle(kafka, loader)
         if self._flight:
             self._waiting.since = self._flight.oldest_timestamp
         else:
             self._waiting.since = self._buffer.oldest_timestamp if self._buffer.count else None
 
-    def _idle(self, kafka: Subscription) -> None:
-        if time.monotonic() >= self._next_idle:
-            self._next_idle = time.monotonic() + self._idle_seconds
-            positions = self._positions.items()
-            self._on_idle({partition: kafka.read_to(partition, p.next_offset) for partition, p in positions})
+    def _idle(self, kafka: Subscription, loader: ThreadPoolExecutor) -> None:
+        """Now and then say how far was read, and move the ledger past offsets without messages."""
+        if time.monotonic() < self._next_idle:
+            return
+        self._next_idle = time.monotonic() + self._idle_seconds
+        read = {
+            partition: max(position.next_offset, kafka.read_to(partition))
+            for partition, position in self._positions.items()
+        }
+        self._on_idle(read)
+        passed = [
+            PartitionBatch(partition, start, replace(start, next_offset=read[partition]), rows=(), offsets=())
+            for partition, start in self._positions.items()
+            if read[partition] > start.next_offset
+        ]
+        if passed:
+            self._hand_over(loader, Load(passed, texts=()), time.time())
 
     def _take_off(self, kafka: Subscription, loader: ThreadPoolExecutor) -> None:
         """Prepare the buffer's batch, wait for the load before it, and hand it to the loader."""
         buffer, self._buffer = self._buffer, Buffer()
         with metrics.PREPARE_SECONDS.labels(*self._labels).time():
             batches = [
-                self._prepare(partition, self._positions[partition], messages)
+                self._prepare(partition, self._positions[partition], messages, kafka.read_to(partition))
                 for partition, messages in buffer.messages.items()
             ]
             texts = [copy_text(batch.rows, batch.partition, batch.offsets) for batch in batches]
@@ -157,9 +169,12 @@ class Session:
             self._tallies[batch.partition] = tally.after(
                 buffer.messages[batch.partition], batch, self._limits
             )
+        self._hand_over(loader, Load(batches, texts), buffer.oldest_timestamp)
+
+    def _hand_over(self, loader: ThreadPoolExecutor, load: Load, oldest_timestamp: float) -> None:
+        for batch in load.batches:
             self._positions[batch.partition] = batch.end
-        load = Load(batches, texts)
-        self._flight = Flight(load, loader.submit(self._load, load), buffer.oldest_timestamp)
+        self._flight = Flight(load, loader.submit(self._load, load), oldest_timestamp)
 
     def _drain(self) -> None:
         """Wait for the running load, within the budget; then have it cancelled."""

@@ -18,6 +18,7 @@ StreamName = Literal["actions", "nature"]
 
 _BUSY_SECONDS = 30.0
 _CLOSED = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM)
+_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _STALE = timedelta(days=30)  # a lead that nobody touched for so long is dead
 
 
@@ -49,9 +50,9 @@ class BotFiles:
         except sqlite3.DatabaseError as error:
             if error.sqlite_errorcode & 0xFF in _CLOSED:
                 raise ConfigurationError(f"DATA_DIR {folder}: {error}; it has to be writable") from error
-            raise StoppedError(
-                f"{folder}: {error}; restore the file from a backup, or move it away"
-            ) from error
+            is_damaged = error.sqlite_errorcode & 0xFF in _DAMAGED
+            advice = "restore the file from a backup" if is_damaged else "nothing was written; try again"
+            raise StoppedError(f"{folder}: {error}; {advice}") from error
         self._inserts = {name: _insert(stream) for name, stream in STREAMS.items()}
 
     def append(
@@ -117,7 +118,7 @@ class BotFiles:
             with connection:
                 connection.execute("BEGIN IMMEDIATE")
                 connection.executemany(self._inserts[name], rows)
-        except sqlite3.OperationalError as error:
+        except sqlite3.DatabaseError as error:
             raise StoppedError(f"{name}.db: {error}; nothing of this batch was written") from error
 
 
