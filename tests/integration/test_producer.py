@@ -2,9 +2,18 @@
 
 import shutil
 import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
 from hashlib import sha256
 from pathlib import Path
+from typing import cast
 
+import pytest
+
+from crmbot_core.errors import StoppedError
+from crmbot_producer.kafka import PageSender
+from crmbot_producer.sqlite import Page
+from crmbot_producer.watermark import Watermark
 from devstack import Kafka
 from tests.integration.road import Road, Service, wait_until
 
@@ -32,6 +41,20 @@ def test_a_second_producer_takes_over_and_the_first_gives_way(road: Road) -> Non
     road.produce("nature")
     consume_both(road)
     assert road.audit()["clean"]
+
+
+def test_a_producer_that_is_fenced_within_a_page_says_so(road: Road) -> None:
+    settings = {"bootstrap.servers": road.bootstrap}
+    rivals = [PageSender(settings, road.mrf, "actions", f"crm_bot_actions_{road.mrf}")]
+
+    def messages() -> Iterator[bytes]:
+        rivals.append(PageSender(settings, road.mrf, "actions", f"crm_bot_actions_{road.mrf}"))
+        yield b"{}"
+
+    page = Page([b"L1"], cast("list[bytes]", messages()), Watermark("source", 1, "event"))
+    with pytest.raises(StoppedError, match="another process has taken over"), closing(rivals[0]) as first:
+        first.send(page)
+    rivals[1].close()
 
 
 def test_an_older_copy_of_the_file_stops_the_producer_until_it_gets_a_new_identity(road: Road) -> None:

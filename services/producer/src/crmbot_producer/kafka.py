@@ -2,10 +2,10 @@
 
 import warnings
 from collections.abc import Iterable, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 
-from confluent_kafka import OFFSET_BEGINNING, Producer, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, KafkaException, Producer, TopicPartition
 
 from crmbot_core.kafka import (
     STATE_TOPIC,
@@ -112,7 +112,7 @@ class PageSender:
     def close(self) -> None:
         """Give the client up; what it had not committed is aborted by its successor."""
         self._producer.purge()
-        with warnings.catch_warnings():
-            # It says that a transaction could not be aborted, which is so when it was fenced.
+        # It fails, or warns, where a transaction cannot be aborted, as after a fence.
+        with suppress(KafkaException), warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)
             self._producer.close()
