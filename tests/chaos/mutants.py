@@ -255,7 +255,10 @@ MUTANTS = (
                 f"{_EXPORTER}/files.py",
                 "temporary, file = _locked_file(path)",
                 'temporary, file = path, path.open("wb")',
-            )
+            ),
+            Edit(
+                f"{_EXPORTER}/files.py", "            temporary.unlink(missing_ok=True)", "            pass"
+            ),
         ],
         faults=(fill_the_workbooks_disk,),
     ),

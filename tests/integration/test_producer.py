@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from contextlib import closing
 from hashlib import sha256
 from pathlib import Path
-from typing import cast
 
 import pytest
+from confluent_kafka import TopicPartition
 
 from crmbot_core.errors import StoppedError
+from crmbot_core.kafka import LATEST, STATE_TOPIC, admin_client, offsets
 from crmbot_producer.kafka import PageSender
-from crmbot_producer.sqlite import Page
 from crmbot_producer.watermark import Watermark
 from devstack import Kafka
 from tests.integration.road import Road, Service, wait_until
@@ -43,17 +43,21 @@ def test_a_second_producer_takes_over_and_the_first_gives_way(road: Road) -> Non
     assert road.audit()["clean"]
 
 
-def test_a_producer_that_is_fenced_within_a_page_says_so(road: Road) -> None:
-    settings = {"bootstrap.servers": road.bootstrap}
-    rivals = [PageSender(settings, road.mrf, "actions", f"crm_bot_actions_{road.mrf}")]
+def test_a_producer_that_is_fenced_within_a_transaction_says_so(road: Road) -> None:
+    settings, topic = {"bootstrap.servers": road.bootstrap}, f"crm_bot_actions_{road.mrf}"
+    rivals = [PageSender(settings, road.mrf, "actions", topic)]
 
-    def messages() -> Iterator[bytes]:
-        rivals.append(PageSender(settings, road.mrf, "actions", f"crm_bot_actions_{road.mrf}"))
-        yield b"{}"
+    def end() -> int:
+        return sum(offsets(admin_client(settings), [TopicPartition(STATE_TOPIC, 0)], LATEST).values())
 
-    page = Page([b"L1"], cast("list[bytes]", messages()), Watermark("source", 1, "event"))
+    def watermarks() -> Iterator[Watermark]:
+        before = end()
+        yield Watermark("source", 1, "event")
+        wait_until(lambda: end() > before, "Kafka has a part of the transaction")
+        rivals.append(PageSender(settings, road.mrf, "actions", topic))
+
     with pytest.raises(StoppedError, match="another process has taken over"), closing(rivals[0]) as first:
-        first.send(page)
+        first.commit_watermarks(watermarks())
     rivals[1].close()
 
 

@@ -30,6 +30,6 @@ def fill_the_workbooks_disk(nemesis: Nemesis) -> None:
     with world.workbook_disk.filled():
         code, words = world.crew.try_to_run(*exporter)
     after = {file.name: file.read_bytes() for file in folder.iterdir()}
-    if (code, _FULL in words, after) != (1, True, before):
+    if not before or (code, _FULL in words, after) != (1, True, before):
         world.find(f"export of {mrf} to a full disk: code {code}, {words}; other files: {after != before}")
     world.crew.run(*exporter)
