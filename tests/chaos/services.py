@@ -130,10 +130,10 @@ class Crew:
     def try_to_run(self, environment: Mapping[str, str], *command: str) -> tuple[int, str]:
         """Run a command that may fail, and return its exit code and its last words."""
         process = self._started(environment, command)
-        _, errors = process.communicate()
-        last = errors.splitlines()[-1:]
-        self.history.add("ran", command=" ".join(command), code=process.returncode, error=last)
-        return process.returncode, " ".join(last)
+        output, errors = process.communicate()
+        words = " ".join([*output.splitlines()[-1:], *errors.splitlines()[-1:]])
+        self.history.add("ran", command=" ".join(command), code=process.returncode, words=words)
+        return process.returncode, words
 
     def run_twice(self, environment: Mapping[str, str], *command: str) -> list[int]:
         """Run a command twice at once, and return the exit codes."""
