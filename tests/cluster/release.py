@@ -49,12 +49,9 @@ class Release:
         answer: Audit = json.loads(text.splitlines()[-1])
         return answer
 
-    def rows(self, condition: str = "true") -> int:
+    def rows(self) -> int:
         """Return how many rows of both streams are in the warehouse, as PostgreSQL itself counts them."""
-        tables = [
-            f"SELECT count(*) FROM crm_bot_{stream}_{self.mrf} WHERE {condition}"
-            for stream in ("actions", "nature")
-        ]
+        tables = [f"SELECT count(*) FROM crm_bot_{stream}_{self.mrf}" for stream in ("actions", "nature")]
         query = f"SELECT ({tables[0]}) + ({tables[1]})"
         psql = ("psql", "--username=postgres", "--dbname=warehouse", "--no-align", "--tuples-only")
         return int(execute("platform-postgresql-0", *psql, f"--command={query}"))

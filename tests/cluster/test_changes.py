@@ -64,15 +64,3 @@ def test_consumers_scale_from_one_to_three_to_one(busy_mrf1: Release, prometheus
         until(f"each consumer holds {partitions}", partial(prometheus.has, held, partitions))
         busy_mrf1.must_flow()
     busy_mrf1.must_be_clean()
-
-
-def test_more_partitions_while_the_bot_stops(busy_mrf1: Release, prometheus: Prometheus) -> None:
-    kubectl("scale", "statefulset/mrf1-bot", "--replicas=0")
-    kubectl("wait", "--for=delete", "pod/mrf1-bot-0", "--timeout=2m")
-    lag = 'sum(crmbot_consumer_lag_rows{mrf="mrf1"})'
-    until("everything is loaded", partial(prometheus.has, lag, [0]))
-    busy_mrf1.upgrade(topics__partitions=4, topics__repartition=True)
-    busy_mrf1.must_flow()
-    busy_mrf1.upgrade(topics__repartition=False)
-    busy_mrf1.must_be_clean()
-    assert busy_mrf1.rows("kafka_partition = 3") > 0
