@@ -2,7 +2,6 @@
 
 import random
 import shutil
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -47,8 +46,9 @@ def torture(
     changes = mutated(folder / "mutant", mutant) if mutant else {}
     with world(folder, mrfs, history, changes) as road:
         road.start()
-        threading.Event().wait(2.0)
-        Nemesis(road, rng).torment(deck)
+        nemesis = Nemesis(road, rng)
+        nemesis.wait_until(lambda: all(map(road.has_messages, road.topics)), "the first rows in Kafka")
+        nemesis.torment(deck)
         found: list[str] = []
         for evidence in _drained(road):
             numbers = {"messages": len(evidence.messages), "loaded": len(evidence.rows)}

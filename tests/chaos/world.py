@@ -14,7 +14,7 @@ from psycopg.conninfo import make_conninfo
 from devstack import Kafka, Postgres
 from devstack.ports import free_port
 from tests.chaos.disk import Disk
-from tests.chaos.evidence import Losses, Place
+from tests.chaos.evidence import Losses, Place, committed_messages
 from tests.chaos.history import History
 from tests.chaos.proxy import Proxy
 from tests.chaos.services import Crew, Member
@@ -102,6 +102,10 @@ class World:
         places = "SELECT kafka_partition, kafka_offset FROM {} WHERE topic = %s"
         query = f"{places.format('crm_bot_rejects')} EXCEPT {places.format('crm_bot_replays')} ORDER BY 1, 2"
         return self._query(query, topic, topic)
+
+    def has_messages(self, topic: str) -> bool:
+        """Tell whether anything is committed to a topic."""
+        return bool(committed_messages(topic, self.kafka.bootstrap_servers))
 
     def partition_count(self, topic: str) -> int:
         """Return the number of partitions that a topic has now."""
