@@ -26,8 +26,17 @@ _EPILOG = (
 )
 
 
+def _set_stream(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
+    if value:
+        os.environ["STREAM"] = value
+
+
 _stream_option = click.option(
-    "--stream", type=click.Choice(["actions", "nature"]), help="Which of the bot's files; or STREAM."
+    "--stream",
+    type=click.Choice(["actions", "nature"]),
+    callback=_set_stream,
+    expose_value=False,
+    help="Which of the bot's files; or STREAM.",
 )
 
 
@@ -39,10 +48,8 @@ def cli() -> None:
 
 @cli.command(epilog=_EPILOG)
 @_stream_option
-def run(stream: str | None) -> None:
+def run() -> None:
     """Send new rows of one stream until told to stop."""
-    if stream:
-        os.environ["STREAM"] = stream
     settings = load(ProducerSettings)
     kafka = checked_settings()
     logger = configure_logging(settings, SERVICE).bind(mrf=settings.mrf, stream=settings.stream)
@@ -73,14 +80,12 @@ def topics() -> None:
 
 @cli.command("repartition", epilog=_EPILOG)
 @_stream_option
-def repartition_command(stream: str | None) -> None:
+def repartition_command() -> None:
     """Spread one stream's rows over all partitions that its topic has now.
 
     A lead's rows stay in order because everything that was sent has to be loaded before: stop the producer
     and wait until the consumers have caught up. A producer that still runs is fenced and ends with 3.
     """
-    if stream:
-        os.environ["STREAM"] = stream
     settings = load(RepartitionSettings)
     before, now = repartition(settings, checked_settings())
     if before is None:
