@@ -1,13 +1,23 @@
 """A service that gets nowhere while more and more waits ends with 1; one that has nothing to do does not."""
 
+import gc
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable
+from typing import cast
 
-import psutil
+import pytest
 from confluent_kafka import Producer
 
+from crmbot_consumer.kafka import Subscription
+from crmbot_consumer.run import ConsumerRun
+from crmbot_consumer.session import Session
+from crmbot_consumer.settings import ConsumerSettings
+from crmbot_core.kafka import checked_settings
+from crmbot_core.settings import load
+from crmbot_core.telemetry import Logger
 from devstack import Kafka
 from tests.integration.messages import action, send
 from tests.integration.road import Road, Service, wait_until
@@ -25,10 +35,6 @@ def topic(road: Road) -> str:
 def waits(service: Service) -> list[str]:
     """Return when it said that it waits."""
     return [event["timestamp"] for event in service.events if event["event"] == "waiting"]
-
-
-def resident_mib(service: Service) -> float:
-    return psutil.Process(service.process.pid).memory_info().rss / 2**20
 
 
 def waited_longer_than_allowed(service: Service, begin: float) -> bool:
@@ -104,19 +110,37 @@ def test_a_frozen_broker_is_waited_for(road: Road, kafka: Kafka) -> None:
     assert consumer.process.poll() is None
 
 
-def test_failed_loads_leave_nothing_in_memory(road: Road) -> None:
-    road.backfill(90_000)
-    road.produce("actions")
+class SessionsAtEachWait:
+    """Stands where the logger does: counts what of sessions is still in memory while the consumer waits."""
+
+    def __init__(self, stop: threading.Event, waits: int) -> None:
+        self.counts: list[int] = []
+        self._stop, self._waits = stop, waits
+
+    def warning(self, event: str, **fields: object) -> None:
+        if event == "waiting":
+            assert "no space" in str(fields["reason"])
+            self.counts.append(sum(isinstance(one, Session | Subscription) for one in gc.get_objects()))
+        if len(self.counts) == self._waits:
+            self._stop.set()
+
+    def info(self, event: str, **fields: object) -> None:
+        """What goes well is not counted."""
+
+
+def test_failed_loads_leave_nothing_in_memory(road: Road, monkeypatch: pytest.MonkeyPatch) -> None:
+    send(road.bootstrap, topic(road), [action(road.mrf, 1)])
     road.query(
         "CREATE FUNCTION full_{actions}() RETURNS trigger LANGUAGE plpgsql AS "
         "$$ BEGIN RAISE EXCEPTION 'no space' USING ERRCODE = '53100'; END $$"
     )
     road.query("CREATE TRIGGER no_space BEFORE INSERT ON {actions} EXECUTE FUNCTION full_{actions}()")
-    consumer = road.consume("actions")
-    wait_until(lambda: len(waits(consumer)) >= 2, "two failures")
-    early = resident_mib(consumer)
-    wait_until(lambda: len(waits(consumer)) >= 7, "seven failures")
-    assert resident_mib(consumer) < early + 30
+    for name, value in road.environment(STREAM="actions").items():
+        monkeypatch.setenv(name, value)
+    stop = threading.Event()
+    sessions = SessionsAtEachWait(stop, waits=3)
+    ConsumerRun(load(ConsumerSettings), checked_settings(), stop, cast(Logger, sessions)).run()
+    assert sessions.counts == [0, 0, 0]
 
 
 def test_without_a_broker_a_producer_ends_when_rows_come_and_not_before(road: Road) -> None:
