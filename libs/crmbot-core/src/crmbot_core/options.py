@@ -1,9 +1,13 @@
-"""Types of command line options that click does not have."""
+"""Command line options that services share, or that click does not have."""
 
 import math
-from typing import Any
+import os
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import click
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
 class FiniteFloat(click.FloatRange):
@@ -17,3 +21,19 @@ class FiniteFloat(click.FloatRange):
         if math.isnan(number):
             self.fail(f"{value} is not a number.", param, ctx)
         return number
+
+
+def stream_option(help: str) -> Callable[[_Command], _Command]:
+    """Return `--stream`, which sets STREAM for the command: settings are read from the environment alone."""
+    return click.option(
+        "--stream",
+        type=click.Choice(["actions", "nature"]),
+        callback=_set_stream,
+        expose_value=False,
+        help=help,
+    )
+
+
+def _set_stream(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
+    if value:
+        os.environ["STREAM"] = value

@@ -16,6 +16,7 @@ from crmbot_consumer.settings import ConsumerSettings, MigrateSettings, TopicSet
 from crmbot_core.errors import ConfigurationError
 from crmbot_core.kafka import checked_settings
 from crmbot_core.lifecycle import exit_codes, stop_on_signals
+from crmbot_core.options import stream_option
 from crmbot_core.settings import load
 from crmbot_core.telemetry import configure_logging, http_endpoint
 
@@ -28,18 +29,7 @@ _PARTITION = click.IntRange(0, 2**31 - 1)
 _OFFSET = click.IntRange(0, 2**63 - 1)
 
 
-def _set_stream(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
-    if value:
-        os.environ["STREAM"] = value
-
-
-stream_option = click.option(
-    "--stream",
-    type=click.Choice(["actions", "nature"]),
-    callback=_set_stream,
-    expose_value=False,
-    help="Which stream; or STREAM.",
-)
+_stream_option = stream_option("Which stream; or STREAM.")
 
 
 @click.group(epilog=_EPILOG)
@@ -49,7 +39,7 @@ def cli() -> None:
 
 
 @cli.command(epilog=_EPILOG)
-@stream_option
+@_stream_option
 def run() -> None:
     """Load one stream until told to stop. Run as many as the topic has partitions."""
     settings = load(ConsumerSettings)
@@ -70,7 +60,7 @@ def migrate_command() -> None:
 
 
 @cli.command("accept-loss", epilog=_EPILOG)
-@stream_option
+@_stream_option
 @click.option("--partition", type=_PARTITION, required=True, help="Which partition of the topic.")
 def accept_loss_command(partition: int) -> None:
     """Go on after Kafka deleted messages that were not loaded; the ledger keeps the gap."""
@@ -86,7 +76,7 @@ def rejects() -> None:
 
 
 @rejects.command("list", epilog=_EPILOG)
-@stream_option
+@_stream_option
 @click.option(
     "--limit", type=click.IntRange(1, 1_000_000), default=50, show_default=True, help="Rows to show."
 )
@@ -109,7 +99,7 @@ def list_rejects(limit: int) -> None:
 
 
 @rejects.command("show", epilog=_EPILOG)
-@stream_option
+@_stream_option
 @click.argument("partition", type=_PARTITION)
 @click.argument("offset", type=_OFFSET)
 def show_reject(partition: int, offset: int) -> None:
@@ -124,7 +114,7 @@ def show_reject(partition: int, offset: int) -> None:
 
 
 @rejects.command("replay", epilog=_EPILOG)
-@stream_option
+@_stream_option
 @click.argument("partition", type=_PARTITION)
 @click.argument("offset", type=_OFFSET)
 @click.option(

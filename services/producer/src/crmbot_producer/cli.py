@@ -1,6 +1,5 @@
 """Command line of the producer."""
 
-import os
 import sys
 
 import click
@@ -9,7 +8,7 @@ from rich.console import Console
 from crmbot_core.errors import EXIT_DIFFERENCES
 from crmbot_core.kafka import checked_settings
 from crmbot_core.lifecycle import exit_codes, stop_on_signals
-from crmbot_core.options import FiniteFloat
+from crmbot_core.options import FiniteFloat, stream_option
 from crmbot_core.settings import load
 from crmbot_core.telemetry import configure_logging, http_endpoint
 from crmbot_producer.audit.report import as_json, print_report
@@ -26,18 +25,7 @@ _EPILOG = (
 )
 
 
-def _set_stream(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
-    if value:
-        os.environ["STREAM"] = value
-
-
-_stream_option = click.option(
-    "--stream",
-    type=click.Choice(["actions", "nature"]),
-    callback=_set_stream,
-    expose_value=False,
-    help="Which of the bot's files; or STREAM.",
-)
+_stream_option = stream_option("Which of the bot's files; or STREAM.")
 
 
 @click.group(epilog=_EPILOG)
