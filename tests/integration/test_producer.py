@@ -43,22 +43,49 @@ def test_a_second_producer_takes_over_and_the_first_gives_way(road: Road) -> Non
     assert road.audit()["clean"]
 
 
+def state_end(road: Road) -> int:
+    admin = admin_client({"bootstrap.servers": road.bootstrap})
+    return sum(offsets(admin, [TopicPartition(STATE_TOPIC, 0)], LATEST).values())
+
+
+def until_kafka_has_it(road: Road) -> Iterator[Watermark]:
+    """Yield a watermark, and end when Kafka has it: of a transaction that is still open."""
+    before = state_end(road)
+    yield Watermark("source", 1, "event")
+    wait_until(lambda: state_end(road) > before, "Kafka has a part of the transaction")
+
+
 def test_a_producer_that_is_fenced_within_a_transaction_says_so(road: Road) -> None:
     settings, topic = {"bootstrap.servers": road.bootstrap}, f"crm_bot_actions_{road.mrf}"
     rivals = [PageSender(settings, road.mrf, "actions", topic)]
 
-    def end() -> int:
-        return sum(offsets(admin_client(settings), [TopicPartition(STATE_TOPIC, 0)], LATEST).values())
-
     def watermarks() -> Iterator[Watermark]:
-        before = end()
-        yield Watermark("source", 1, "event")
-        wait_until(lambda: end() > before, "Kafka has a part of the transaction")
+        yield from until_kafka_has_it(road)
         rivals.append(PageSender(settings, road.mrf, "actions", topic))
 
     with pytest.raises(StoppedError, match="another process has taken over"), closing(rivals[0]) as first:
         first.commit_watermarks(watermarks())
     rivals[1].close()
+
+
+def test_a_transaction_that_took_too_long_is_given_up_and_the_next_producer_goes_on(road: Road) -> None:
+    settings = {"bootstrap.servers": road.bootstrap, "transaction.timeout.ms": "1000"}
+    topic = f"crm_bot_actions_{road.mrf}"
+
+    def watermarks() -> Iterator[Watermark]:
+        yield from until_kafka_has_it(road)
+        with_message = state_end(road)
+        wait_until(lambda: state_end(road) > with_message, "Kafka has aborted the transaction")
+
+    with (
+        pytest.raises(StoppedError, match="gave up a transaction that took too long"),
+        closing(PageSender(settings, road.mrf, "actions", topic)) as late,
+    ):
+        late.commit_watermarks(watermarks())
+    with closing(PageSender(settings, road.mrf, "actions", topic)) as successor:
+        assert "source" not in successor.watermarks()
+        successor.commit_watermarks([Watermark("source", 2, "event")])
+        assert successor.watermarks()["source"].transaction_id == 2
 
 
 def test_an_older_copy_of_the_file_stops_the_producer_until_it_gets_a_new_identity(road: Road) -> None:

@@ -87,7 +87,10 @@ def as_error(error: KafkaError) -> CrmBotError:
             return ConfigurationError(f"{name}: Kafka knows no such setting; correct or remove the variable")
         return ConfigurationError(f"Kafka: {text}")
     if error.code() in _FENCED_CODES:
-        return StoppedError(f"another process has taken over: {text}")
+        # Both look alike to the client.
+        return StoppedError(
+            f"another process has taken over, or Kafka gave up a transaction that took too long: {text}"
+        )
     if error.fatal():
         return CrmBotError(f"the Kafka client cannot go on: {text}")
     if error.code() in _SILENCE_CODES:

@@ -33,7 +33,8 @@ class PageSender:
     Raises everywhere:
         TransientError: the broker is away; close this and open another.
         ConfigurationError: wrong settings, rights or topics.
-        StoppedError: another producer of the same stream has taken over.
+        StoppedError: another producer of the same stream has taken over, or Kafka gave up a transaction that
+            was open for longer than transaction.timeout.ms. A new process goes on.
     """
 
     def __init__(self, settings: Mapping[str, str], mrf: str, stream: str, topic: str) -> None:
