@@ -44,9 +44,7 @@ def let_retention_overtake_the_consumers(nemesis: Nemesis) -> None:
     consumers = world.consumers(topic)
     for member in consumers:
         world.crew.retire(member)
-    nemesis.wait_until(
-        lambda: len(_waiting(nemesis, topic)) >= _WAITING_MESSAGES, f"messages wait in {topic}"
-    )
+    _wait_for_messages(nemesis, topic, _WAITING_MESSAGES)
     # At least one message is lost: the end is not the first that waits in its partition.
     waiting = [after for before, after in pairwise(_waiting(nemesis, topic)) if before[0] == after[0]]
     partition, end = nemesis.rng.choice(waiting)
@@ -79,10 +77,10 @@ def raise_the_number_of_partitions(nemesis: Nemesis) -> None:
     world.crew.run({"MRF": mrf, "PARTITIONS": str(number)}, "crmbot-producer", "topics")
     for member in consumers:
         world.crew.retire(member)
+    # Rows of the same leads, sent before the producer can see the new partition and after.
+    _wait_for_messages(nemesis, topic, _WAITING_MESSAGES)
     world.crew.restart(producer)
-    nemesis.wait_until(
-        lambda: len(_waiting(nemesis, topic)) >= _WAITING_MESSAGES, f"messages wait in {topic}"
-    )
+    _wait_for_messages(nemesis, topic, 2 * _WAITING_MESSAGES)
     world.crew.retire(producer)
     environment = {"MRF": mrf, "DATA_DIR": str(world.folder / mrf)}
     command = ("crmbot-producer", "repartition", "--stream", stream)
@@ -100,6 +98,10 @@ def raise_the_number_of_partitions(nemesis: Nemesis) -> None:
     nemesis.wait_until(
         lambda: number - 1 in world.ledger_ends(topic), f"rows of {topic} in its new partition"
     )
+
+
+def _wait_for_messages(nemesis: Nemesis, topic: str, number: int) -> None:
+    nemesis.wait_until(lambda: len(_waiting(nemesis, topic)) >= number, f"messages wait in {topic}")
 
 
 def _waiting(nemesis: Nemesis, topic: str) -> list[Place]:
