@@ -87,10 +87,10 @@ class World:
         query = "SELECT 1 FROM pg_stat_activity WHERE application_name = %s AND xact_start IS NOT NULL"
         return bool(self._query(query, member.name))
 
-    def is_loaded(self, topic: str, transaction_id: int) -> bool:
-        """Tell whether the newest source of a topic is loaded up to a number."""
-        query = f"SELECT transaction_id FROM {topic} ORDER BY loaded_at DESC, transaction_id DESC LIMIT 1"
-        return any(newest >= transaction_id for (newest,) in self._query(query))
+    def is_loaded(self, topic: str, source_id: str, transaction_id: int) -> bool:
+        """Tell whether a source of a topic is loaded up to a number."""
+        query = f"SELECT 1 FROM {topic} WHERE source_id = %s AND transaction_id >= %s LIMIT 1"
+        return bool(self._query(query, source_id, transaction_id))
 
     def ledger_ends(self, topic: str) -> dict[int, int]:
         """Return where the ledger ends, by partition."""

@@ -56,10 +56,12 @@ def truncate_a_bots_file(nemesis: Nemesis) -> None:
 def replace_a_bots_file_by_a_new_one(nemesis: Nemesis) -> None:
     """A bot that is set up anew: its file has another identity, so nobody has to be asked."""
     topic = nemesis.topic()
+    file = nemesis.world.file(topic)
     bot = _stopped_bot(nemesis, topic)
-    _remove(nemesis.world.file(topic))
+    _remove(file)
     nemesis.wait(0.0, 2.0)
     nemesis.world.crew.rehire(bot)
+    nemesis.wait_until(lambda: _newest(file, topic) > 0, f"the new file of {topic} has rows")
 
 
 def _copied(nemesis: Nemesis, topic: str) -> Path:
@@ -72,10 +74,12 @@ def _copied(nemesis: Nemesis, topic: str) -> Path:
         closing(sqlite3.connect(copy)) as target,
     ):
         source.backup(target)
-        newest = _newest(target, topic)
-        nemesis.wait_until(
-            lambda: nemesis.world.is_loaded(topic, newest + _ROWS_AHEAD), f"{topic} goes beyond its copy"
-        )
+        source_ids = target.execute("SELECT source_id FROM source ORDER BY starts_after").fetchall()
+    (source_id,) = source_ids[-1]
+    row_ahead = _newest(copy, topic) + _ROWS_AHEAD
+    nemesis.wait_until(
+        lambda: nemesis.world.is_loaded(topic, source_id, row_ahead), f"{topic} goes beyond its copy"
+    )
     return copy
 
 
@@ -91,8 +95,7 @@ def _stopped_bot(nemesis: Nemesis, topic: str) -> Member:
 
 def _put_back(nemesis: Nemesis, topic: str, copy: Path, bot: Member) -> None:
     file = nemesis.world.file(topic)
-    with closing(sqlite3.connect(copy)) as connection:
-        newest = _newest(connection, topic)
+    newest = _newest(copy, topic)
     is_hasty = nemesis.rng.random() < 0.5
     with nemesis.world.crew.expecting(_producer(topic), "was replaced or restored") as has_stopped:
         _remove(file)
@@ -112,9 +115,14 @@ def _producer(topic: str) -> str:
     return f"producer-{mrf}-{stream}"
 
 
-def _newest(connection: sqlite3.Connection, topic: str) -> int:
+def _newest(file: Path, topic: str) -> int:
+    """Return the greatest transaction_id of a file, 0 if it has no rows or is not made yet."""
     stream, _ = stream_and_mrf(topic)
-    return int(connection.execute(f"SELECT coalesce(max(transaction_id), 0) FROM {stream}").fetchone()[0])
+    query = f"SELECT coalesce(max(transaction_id), 0) FROM {stream}"
+    address = f"{file.absolute().as_uri()}?mode=ro"
+    with suppress(sqlite3.OperationalError), closing(sqlite3.connect(address, uri=True)) as connection:
+        return int(connection.execute(query).fetchone()[0])
+    return 0
 
 
 def _remove(file: Path) -> None:
