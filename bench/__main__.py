@@ -1,7 +1,7 @@
 """`python -m bench`: how fast the services are beside plain tools, in one run on one machine.
 
 The two sides of a comparison handle the same rows of the actions stream in turns. A service's time runs from
-the start of its process to the commit of the last row, as ledger or watermark show it. Without start-up it
+the start of its process to the commit of the last row, as ledger or source offset show. Without start-up it
 runs from the event with which the work begins: the consumer knows its partitions and their positions and has
 asked for no message; the producer has fenced its predecessor and has read no row. With a multiple of 20,000
 rows (BATCH_ROWS) the consumer's last batch is full and does not wait BATCH_SECONDS for more.

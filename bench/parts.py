@@ -10,6 +10,8 @@ from bench.rivals import bare_produce, insert_loop, psql_copy
 from bench.road import Road
 from crmbot_core.contracts import ACTIONS
 from crmbot_core.kafka import wait_for
+from crmbot_producer.chain import chained
+from crmbot_producer.source_offset import nothing_sent
 from crmbot_producer.sqlite import BotFile
 
 PARTITIONS = 3
@@ -24,16 +26,16 @@ def consumer(
 ) -> list[Comparison]:
     r"""Compare the consumer with `\copy` of the same rows, and with a loop of poll and INSERT."""
     topic, columns, file = ACTIONS.topic(road.mrf), ACTIONS.column_names, folder / "rows.txt"
-    place = ("kafka_partition", "kafka_offset")
+    names = (*columns, "kafka_offset")
     road.warehouse.execute(f"CREATE TABLE {_TWIN} (LIKE {topic} INCLUDING ALL)".encode())
     ours: list[Run] = []
     copied, inserted = [], []
     for number in range(1, rounds + 1):
         ours.append(road.consume("actions", rows))
         if not file.exists():
-            psql_copy(road.dsn, topic, (*columns, *place), "to", file)
+            psql_copy(road.dsn, topic, names, "to", file)
         road.empty(_TWIN)
-        copied.append(rows / psql_copy(road.dsn, _TWIN, (*columns, *place), "from", file))
+        copied.append(rows / psql_copy(road.dsn, _TWIN, names, "from", file))
         road.must_hold(_TWIN, rows)
         road.empty(_TWIN)
         seconds = insert_loop(road.bootstrap, road.dsn, topic, _TWIN, columns, insert_rows)
@@ -90,8 +92,11 @@ def _messages(road: Road) -> list[tuple[bytes, bytes]]:
     """Return key and value of every row of actions.db, as the producer sends them."""
     file = BotFile(road.data / "actions.db", ACTIONS, road.mrf)
     (identity,) = file.identities()
+    offset = nothing_sent(identity)
     messages: list[tuple[bytes, bytes]] = []
-    while page := file.page(identity, len(messages), _PAGE_ROWS):
-        messages += zip(page.keys, page.messages, strict=True)
+    while page := file.page(identity, offset.transaction_id, _PAGE_ROWS):
+        sent = chained(page, offset, PARTITIONS)
+        messages += zip((key or b"" for key in page.keys), sent.messages(), strict=True)
+        offset = sent.offset
     file.close()
     return messages

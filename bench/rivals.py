@@ -33,7 +33,7 @@ def insert_loop(bootstrap: str, dsn: str, topic: str, table: str, columns: Seque
     Returns:
         The seconds from the assignment of the partitions to the last commit.
     """
-    names = [*columns, "kafka_partition", "kafka_offset"]
+    names = [*columns, "kafka_offset"]
     insert = f"INSERT INTO {table} ({', '.join(names)}) VALUES ({', '.join(['%s'] * len(names))})".encode()
     began = 0.0
 
@@ -60,7 +60,7 @@ def insert_loop(bootstrap: str, dsn: str, topic: str, table: str, columns: Seque
                 raise BenchError(f"{topic} cannot be read: {message.error()}")
             record = json.loads(message.value() or b"")
             values = [record[column] for column in columns]
-            cursor.execute(insert, [*values, message.partition(), message.offset()])
+            cursor.execute(insert, [*values, message.offset()])
             loaded += 1
             if loaded % _COMMIT_ROWS == 0 or loaded == rows:
                 connection.commit()

@@ -53,7 +53,7 @@ class Road:
             return int(file.execute(f"SELECT max(transaction_id) FROM {stream}").fetchone()[0])
 
     def produce(self, stream: str) -> Run:
-        """Send a whole file to its topic; done when the watermark of its last row is committed."""
+        """Send a whole file to its topic; done when the record of its last row is committed."""
         newest = self.newest(stream)
         state = Consumer({"bootstrap.servers": self.bootstrap, "group.id": "bench"})
         partition = TopicPartition(STATE_TOPIC, 0)

@@ -9,7 +9,7 @@ CREATE TABLE crm_bot_mart_offsets_:build (
 :columnar;
 
 INSERT INTO crm_bot_mart_offsets_:build
-SELECT topic, kafka_partition, max(end_offset), max(loaded_at)
+SELECT DISTINCT ON (topic, kafka_partition) topic, kafka_partition, end_offset, loaded_at
 FROM crm_bot_ledger
 WHERE topic IN ('crm_bot_actions_' || :'mrf', 'crm_bot_nature_' || :'mrf')
-GROUP BY topic, kafka_partition;
+ORDER BY topic, kafka_partition, log_epoch DESC, start_offset DESC;

@@ -1,5 +1,7 @@
 -- Managers' activity of one MRF (lead generation). Grain: one row per transaction of the bot.
 CREATE TABLE crm_bot_actions_:mrf (
+    kafka_partition    integer        NOT NULL,
+    previous_id        bigint         NOT NULL,  -- transaction_id of the source's row before it in the partition
     schema_version     integer        NOT NULL,
     transaction_id     bigint         NOT NULL,
     event_id           uuid           NOT NULL,
@@ -21,7 +23,6 @@ CREATE TABLE crm_bot_actions_:mrf (
     result             text           NOT NULL,
     refusal_reason     text,
     potential_revenue  numeric(14, 2) NOT NULL,
-    kafka_partition    integer        NOT NULL,
     kafka_offset       bigint         NOT NULL,
     loaded_at          timestamptz    NOT NULL DEFAULT now()
 )

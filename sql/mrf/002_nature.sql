@@ -1,5 +1,7 @@
 -- Connections of services of one MRF (conversion). Grain: one row per step of an order.
 CREATE TABLE crm_bot_nature_:mrf (
+    kafka_partition    integer        NOT NULL,
+    previous_id        bigint         NOT NULL,  -- transaction_id of the source's row before it in the partition
     schema_version     integer        NOT NULL,
     transaction_id     bigint         NOT NULL,
     event_id           uuid           NOT NULL,
@@ -22,7 +24,6 @@ CREATE TABLE crm_bot_nature_:mrf (
     lost_reason        text,
     one_off_revenue    numeric(14, 2) NOT NULL,
     monthly_revenue    numeric(14, 2) NOT NULL,
-    kafka_partition    integer        NOT NULL,
     kafka_offset       bigint         NOT NULL,
     loaded_at          timestamptz    NOT NULL DEFAULT now()
 )

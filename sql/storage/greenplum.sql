@@ -1,4 +1,4 @@
 -- Storage clauses for Greenplum 6/7, Greengage and Cloudberry.
 \set columnar 'WITH (appendoptimized=true, orientation=column, compresstype=zstd, compresslevel=1) DISTRIBUTED RANDOMLY'
-\set heap_by_topic 'WITH (appendonly=false) DISTRIBUTED BY (topic, kafka_partition)'
+\set heap_by_topic 'WITH (appendonly=false) DISTRIBUTED BY (topic)'
 \set heap_by_name 'WITH (appendonly=false) DISTRIBUTED BY (name)'

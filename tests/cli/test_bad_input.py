@@ -47,10 +47,11 @@ ENVIRONMENT = {
     "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1",
     "WAREHOUSE_DSN": "host=127.0.0.1 port=1",
 }
+SOURCE = "5f1c9a4e-0b57-4d4e-9d0c-6d6f3f0f2a11"
 # What a command cannot do without.
 ARGUMENTS: dict[str, tuple[str, ...]] = {
-    "crmbot-generator new-source": ("--database", "bot.db"),
     "crmbot-consumer accept-loss": ("--partition", "0"),
+    "crmbot-consumer reject-source": ("--source-id", "5f1c9a4e-0b57-4d4e-9d0c-6d6f3f0f2a11"),
     "crmbot-consumer rejects show": ("0", "0"),
     "crmbot-consumer rejects replay": ("0", "0"),
     "crmbot-exporter plan": ("--file", "plan.csv"),
@@ -174,7 +175,7 @@ def wrong_options(parameter: click.Parameter) -> list[str]:
         return ["absent", "output", "x" * 5000]
     if isinstance(kind, click.DateTime):
         return ["yesterday", "0001-01-01", "9999-12-31"]
-    return ["many"] if kind is click.INT else []
+    return ["many"] if kind in (click.INT, click.UUID) else []
 
 
 def option_rows() -> Iterator[Row]:
@@ -210,7 +211,7 @@ def bot(folder: Path, mrf: str = "mrf1") -> None:
     for name, stream in STREAMS.items():
         with sqlite3.connect(data / f"{name}.db") as connection:
             connection.executescript(stream.sqlite_ddl)
-            connection.execute("INSERT INTO source VALUES ('s', ?, ?, 1, 0)", (name, mrf))
+            connection.execute("INSERT INTO source VALUES (?, ?, ?, 1, 0, NULL)", (SOURCE, name, mrf))
 
 
 def swapped_bot(folder: Path) -> None:
@@ -249,31 +250,20 @@ FILES = [
             ({}, "actions.db belongs to mrf1 (nature), not to mrf1 (actions)", swapped_bot),
         )
     ),
-    Row("crmbot-generator new-source", ["--database", "text.db"], {}, "not a bot's file", file("text.db")),
-    Row(
-        "crmbot-generator new-source", ["--database", "text.db"], {}, "not a bot's file", file("text.db", b"")
-    ),
-    *(
-        Row(
-            "crmbot-generator new-source",
-            ["--database", "data/actions.db", "--after", after],
-            {},
-            f"--after {after}: ",
-            bot,
-        )
-        for after in ("-1", "1", "9" * 30)
-    ),
     *(
         Row(f"crmbot-producer {command}", [], {}, words, prepare)
-        for command in ("run", "audit")
+        for command in ("run", "resend", "new-source", "audit")
         for words, prepare in (
             ("check MRF, STREAM and DATA_DIR", lambda folder: bot(folder, "mrf7")),
             ("check MRF, STREAM and DATA_DIR", swapped_bot),
             ("check DATA_DIR", lambda folder: [(folder / f"data/{name}.db").mkdir() for name in STREAMS]),
         )
     ),
-    Row("crmbot-producer run", [], {}, "check DATA_DIR", file("data")),
-    Row("crmbot-producer run", [], {"DATA_DIR": LONG}, "check DATA_DIR"),
+    *(
+        Row(f"crmbot-producer {command}", [], environment, "check DATA_DIR", prepare)
+        for command in ("run", "resend", "new-source")
+        for environment, prepare in (({}, file("data")), ({"DATA_DIR": LONG}, lambda folder: None))
+    ),
     Row("crmbot-producer audit", [], {}, "DATA_DIR data has no actions.db"),
     Row("crmbot-producer audit", [], {}, "DATA_DIR data", missing("data")),
     Row("crmbot-producer audit", [], {}, "DATA_DIR data", file("data")),

@@ -11,8 +11,10 @@ SOURCE = "5f1c9a4e-0b57-4d4e-9d0c-6d6f3f0f2a11"
 
 
 def action(mrf: str, transaction_id: int, **changes: Any) -> dict[str, Any]:  # noqa: ANN401  (any JSON)
-    """Return a valid message of the actions stream, with changes."""
+    """Return a valid message of the actions stream, the link after the id before it, with changes."""
     return {
+        "kafka_partition": 0,
+        "previous_id": transaction_id - 1,
         "schema_version": 1,
         "transaction_id": transaction_id,
         "event_id": str(UUID(int=transaction_id)),
@@ -38,11 +40,17 @@ def action(mrf: str, transaction_id: int, **changes: Any) -> dict[str, Any]:  # 
 
 
 def send(
-    bootstrap: str, topic: str, values: Sequence[dict[str, Any] | bytes | None], key: bytes = b"L1"
+    bootstrap: str,
+    topic: str,
+    values: Sequence[dict[str, Any] | bytes | None],
+    key: bytes = b"L1",
+    partition: int = 0,
 ) -> None:
-    """Send values to partition 0, in order."""
-    producer = Producer({"bootstrap.servers": bootstrap, "enable.idempotence": True})
+    """Send values to a partition, in order."""
+    producer = Producer(
+        {"bootstrap.servers": bootstrap, "enable.idempotence": True, "message.max.bytes": 2_000_000}
+    )
     for value in values:
         raw = json.dumps(value, ensure_ascii=False).encode() if isinstance(value, dict) else value
-        producer.produce(topic, raw, key, partition=0)
+        producer.produce(topic, raw, key, partition=partition)
     assert producer.flush(30) == 0

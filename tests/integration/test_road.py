@@ -64,12 +64,13 @@ def test_the_audit_names_every_kind_of_difference(road: Road) -> None:
     road.query("UPDATE {actions} SET potential_revenue = potential_revenue + 1 WHERE transaction_id = 13")
     road.query("UPDATE {actions} SET transaction_id = 999999 WHERE transaction_id = 14")
     actions, nature = road.audit(wait=0)["streams"]
-    assert actions["counts"] == {"twice": 1, "missing": 2, "changed": 1}
+    assert actions["counts"] == {"twice": 1, "missing": 2, "changed": 1, "extra": 1}
     assert {(e[0], e[2]) for e in actions["examples"]} == {
         ("twice", 11),
         ("missing", 12),
         ("changed", 13),
         ("missing", 14),
+        ("extra", 999999),
     }
     assert nature["clean"]
 

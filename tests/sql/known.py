@@ -87,15 +87,17 @@ FUNCTIONS = {
     ),
     "lag": ({1, 2, 3}, "PostgreSQL 8.4; the default's type must be the value's own, so cast it"),
     "max": ({1}, "PostgreSQL 7"),
-    "md5": ({1}, "PostgreSQL 7.4"),
+    "md5": ({1}, "PostgreSQL 7.4; of text and of bytea"),
     "min": ({1}, "PostgreSQL 7; not for uuid"),
     "now": ({0}, "PostgreSQL 7"),
     "percentile_cont": ({1}, "PostgreSQL 9.4, ordered-set aggregate; Greenplum had it before"),
     "rank": ({0}, "PostgreSQL 8.4"),
+    "replace": ({3}, "PostgreSQL 7.3"),
     "row_number": ({0}, "PostgreSQL 8.4"),
     "sum": ({1}, "PostgreSQL 7"),
     "timezone": ({2}, "PostgreSQL 7: AT TIME ZONE"),
-    "to_char": ({2}, "PostgreSQL 7; MS, HH24 and quoted text are of that time too"),
+    "to_char": ({2}, "PostgreSQL 7; MS, US, HH24 and quoted text are of that time too"),
+    "unnest": ({1}, "PostgreSQL 8.4; of one array, in the list of a SELECT"),
 }
 
 # LIKE is ~~ to the parser, BETWEEN is an operator.

@@ -4,8 +4,8 @@ In Python a statement is a string literal that
 * begins with an SQL verb in capitals (a clause such as `WHERE …` counts too), or
 * is given to `execute`, `executemany` or `sql.SQL`, itself or as (a part of) a constant of the module.
 
-A part that is no statement is completed to one. Docstrings are no SQL; SQLite's statements, in modules named
-sqlite.py and functions with sqlite in their name, are not the warehouse's.
+A part that is no statement is completed to one. Docstrings are no SQL; SQLite's statements, in modules whose
+name begins with sqlite and functions with sqlite in their name, are not the warehouse's.
 """
 
 import ast
@@ -56,7 +56,7 @@ def sql_files() -> list[Statement]:
 def python_files() -> list[Path]:
     """Return the services' modules that may talk to the warehouse."""
     paths = [*ROOT.glob("libs/*/src/**/*.py"), *ROOT.glob("services/*/src/**/*.py")]
-    return sorted(path for path in paths if path.name != "sqlite.py")
+    return sorted(path for path in paths if not path.name.startswith("sqlite"))
 
 
 def python_statements() -> list[Statement]:

@@ -34,12 +34,12 @@ def test_no_module_that_runs_sql_is_overlooked() -> None:
 @pytest.mark.parametrize(
     ("module", "beginning"),
     [
-        ("services/consumer/src/crmbot_consumer/warehouse.py", "INSERT INTO crm_bot_ledger"),
+        ("libs/crmbot-core/src/crmbot_core/ledger.py", "INSERT INTO crm_bot_ledger"),
         ("services/consumer/src/crmbot_consumer/warehouse.py", "INSERT INTO crm_bot_rejects"),
         ("services/consumer/src/crmbot_consumer/warehouse.py", "COPY"),
         ("services/consumer/src/crmbot_consumer/migrate.py", "LOCK TABLE"),
         ("services/consumer/src/crmbot_consumer/rejects.py", "INSERT INTO crm_bot_replays"),
-        ("services/producer/src/crmbot_producer/audit/warehouse.py", "SELECT md5("),
+        ("libs/crmbot-core/src/crmbot_core/contracts/digest.py", "SELECT md5("),
         ("services/exporter/src/crmbot_exporter/marts.py", "DROP TABLE IF EXISTS"),
         ("services/exporter/src/crmbot_exporter/rows.py", "SELECT (extract("),
     ],

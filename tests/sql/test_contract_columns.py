@@ -27,7 +27,15 @@ TYPES = {
     TIMESTAMP_PATTERN: "timestamp with time zone",
     ROUBLES_PATTERN: "numeric(14,2)",
 }
-COMMON_TABLES = {"crm_bot_migrations", "crm_bot_ledger", "crm_bot_rejects", "crm_bot_replays"}
+COMMON_TABLES = {
+    "crm_bot_migrations",
+    "crm_bot_ledger",
+    "crm_bot_resends",
+    "crm_bot_losses",
+    "crm_bot_foreign_sources",
+    "crm_bot_rejects",
+    "crm_bot_replays",
+}
 MRF_TABLES = {"crm_bot_actions_mrf1", "crm_bot_nature_mrf1", "crm_bot_plan_mrf1"}
 
 
@@ -46,7 +54,6 @@ class Table(NamedTuple):
 
 
 ADDED = {
-    WarehouseColumn("kafka_partition", "integer", False, None),
     WarehouseColumn("kafka_offset", "bigint", False, None),
     WarehouseColumn("loaded_at", "timestamp with time zone", False, "now()"),
 }
@@ -143,7 +150,7 @@ def test_psql_by_hand_makes_the_same_tables(migrated: str, postgres: Postgres) -
         by_hand = tables(dsn)
     assert by_hand.keys() == COMMON_TABLES | MRF_TABLES
     assert by_hand == tables(migrated)
-    assert by_hand["crm_bot_ledger"].key == ("topic", "kafka_partition", "start_offset")
+    assert by_hand["crm_bot_ledger"].key == ("topic", "kafka_partition", "log_epoch", "start_offset")
 
 
 def test_migrate_again_does_nothing_and_another_mrf_adds_its_own(postgres: Postgres) -> None:

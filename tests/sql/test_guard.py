@@ -9,7 +9,7 @@ from .known import NODES, REASONS, VALUES
 
 STORAGES = {
     "columnar": Storage(is_heap=False, distributed_by=()),
-    "heap_by_topic": Storage(is_heap=True, distributed_by=("topic", "kafka_partition")),
+    "heap_by_topic": Storage(is_heap=True, distributed_by=("topic",)),
 }
 
 # (what is refused, the statement, what the guard says)
@@ -128,7 +128,8 @@ REFUSED = [
     ("unique columns", "CREATE TABLE t (a text, UNIQUE (a)) WITH (columnar)", "no UNIQUE"),
     (
         "key without the distribution",
-        "CREATE TABLE t (topic text, kafka_partition integer, PRIMARY KEY (topic)) WITH (heap_by_topic)",
+        "CREATE TABLE t (topic text, kafka_partition integer, PRIMARY KEY (kafka_partition)) "
+        "WITH (heap_by_topic)",
         "lacks columns that it is distributed by",
     ),
     ("anything else", "CREATE VIEW v AS SELECT 1 AS a", "tests/sql/known.py"),
@@ -184,7 +185,7 @@ def test_every_problem_of_a_statement_is_told() -> None:
             "WITH (appendoptimized=true, orientation=column, compresstype=zstd) DISTRIBUTED RANDOMLY",
             STORAGES["columnar"],
         ),
-        ("WITH (appendonly=false) DISTRIBUTED BY (topic, kafka_partition)", STORAGES["heap_by_topic"]),
+        ("WITH (appendonly=false) DISTRIBUTED BY (topic)", STORAGES["heap_by_topic"]),
     ],
     ids=["columnar", "heap"],
 )

@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from crmbot_core.contracts import ACTIONS, NATURE, STREAMS, Stream
-from crmbot_core.contracts.batch import BatchCheck, Row, copy_field
+from crmbot_core.contracts.batch import BatchCheck, Row, copy_field, text_of_field
 
 ACTION: dict[str, Any] = {
+    "kafka_partition": 0,
+    "previous_id": 6,
     "schema_version": 1,
     "transaction_id": 7,
     "event_id": "0b6c6a3e-9a55-4f0e-8f2e-0d8a3c1f7b10",
@@ -64,6 +66,7 @@ ODD_VALUES = st.one_of(
             "",
             "\0",
             "a\0b",
+            "a\x1fb",
             "\ud800",
             "x" * 200,
             "x" * 201,
@@ -158,6 +161,12 @@ def with_raw(name: str, raw: str) -> bytes:
         with_raw("transaction_id", "9223372036854775808"),
         with_raw("transaction_id", "123456789012345678901234567890"),
         with_raw("transaction_id", "NaN"),
+        with_raw("kafka_partition", "2147483647"),
+        with_raw("kafka_partition", "2147483648"),
+        with_raw("previous_id", "0"),
+        with_raw("previous_id", "00"),
+        with_raw("previous_id", "-0"),
+        with_raw("previous_id", "9223372036854775807"),
         with_raw("city", r'"\ud83d\ude00"'),
         with_raw("city", r'"\ud83d"'),
         with_raw("city", r'"\u0000"'),
@@ -194,7 +203,7 @@ def test_a_batch_keeps_the_good_rows_in_order_around_the_bad_ones() -> None:
     good = [json.dumps(ACTION | {"transaction_id": number}).encode() for number in (1, 2, 3)]
     bad = json.dumps(ACTION | {"occurred_at": "2026-02-30T00:00:00.000Z"}).encode()
     checked = CHECKS["actions"]([good[0], None, good[1], bad, b"{", good[2]])
-    assert [row[1] for row in checked.rows] == [b"1", b"2", b"3"]
+    assert [row[ACTIONS.column_names.index("transaction_id")] for row in checked.rows] == [b"1", b"2", b"3"]
     assert list(checked.positions) == [0, 2, 5]
     assert [position for position, _ in checked.rejected] == [1, 3, 4]
 
@@ -204,6 +213,18 @@ def test_the_reason_names_the_field_and_not_the_personal_data() -> None:
     ((_, reason),) = checked.rejected
     assert "client_name" in reason
     assert "Иван" not in reason
+
+
+def test_the_reason_does_not_name_fields_of_the_message_s_own() -> None:
+    """PostgreSQL cannot store NUL, and a name can be personal data as well as a value."""
+    message = ACTION | {"\0": 1, "Иван Иванов": 2, "[/x]": 3}
+    ((_, reason),) = CHECKS["actions"]([json.dumps(message).encode()]).rejected
+    assert reason == "; ".join(["unknown field: Extra inputs are not permitted"] * 3)
+
+
+@given(st.binary())
+def test_a_field_of_copy_s_text_is_read_back(text: bytes) -> None:
+    assert text_of_field(copy_field(text)) == text
 
 
 def test_every_day_of_the_century_is_accepted_and_the_day_after_a_month_is_not() -> None:

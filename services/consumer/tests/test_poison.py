@@ -2,10 +2,10 @@
 
 import pytest
 
-from crmbot_consumer.batch import Messages, PartitionBatch, RawMessage, Reject
-from crmbot_consumer.ledger import Position
+from crmbot_consumer.messages import Messages, PartitionBatch, RawMessage, Reject
 from crmbot_consumer.poison import WINDOW, Counts, Limits, Tally
 from crmbot_core.errors import StoppedError
+from crmbot_core.ledger import Position
 
 LIMITS = Limits(in_a_row=1_000, share=0.5)
 

@@ -81,9 +81,9 @@ class Warehouse:
         """Note that a partition was loaded up to an offset."""
         with psycopg.connect(self.dsn) as connection:
             connection.execute(
-                "INSERT INTO crm_bot_ledger (topic, kafka_partition, start_offset, end_offset, topic_id, "
-                "rows_loaded, rows_rejected, rows_duplicate, last_ids, loaded_at) "
-                "VALUES (%s, %s, 0, %s, 'id', %s, 0, 0, '{}', %s)",
+                "INSERT INTO crm_bot_ledger (topic, kafka_partition, log_epoch, start_offset, end_offset, "
+                "topic_id, rows_loaded, rows_rejected, rows_duplicate, rows_superseded, last_ids, gaps, "
+                "loaded_at) VALUES (%s, %s, 0, 0, %s, 'id', %s, 0, 0, 0, '{}', '{}', %s)",
                 (stream.topic("mrf1"), partition, end_offset, end_offset, loaded_at),
             )
 
@@ -116,9 +116,11 @@ class Warehouse:
             row.setdefault("transaction_id", next(self.ids))
             row.setdefault("event_id", uuid.uuid4())
             row.setdefault("recorded_at", row["occurred_at"] + timedelta(seconds=2))
-            row.update(kafka_partition=0, kafka_offset=row["transaction_id"])
+            row.update(
+                kafka_partition=0, kafka_offset=row["transaction_id"], previous_id=row["transaction_id"] - 1
+            )
             row.setdefault("loaded_at", LOADED_AT)
-        columns = [*stream.column_names, "kafka_partition", "kafka_offset", "loaded_at"]
+        columns = [*stream.column_names, "kafka_offset", "loaded_at"]
         copy = sql.SQL("COPY {} ({}) FROM STDIN").format(
             sql.Identifier(stream.table("mrf1")), sql.SQL(", ").join(map(sql.Identifier, columns))
         )

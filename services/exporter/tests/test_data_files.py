@@ -31,7 +31,7 @@ def test_csv_has_the_columns_of_the_contract_and_every_row(
     assert path.name == "actions_mrf1_data.csv"
     with path.open(encoding="utf-8", newline="") as file:
         header, *found = csv.reader(file)
-    assert header == list(ACTIONS.column_names)
+    assert header == [column.name for column in ACTIONS.row_columns]
     ids = header.index("transaction_id")
     assert [int(row[ids]) for row in found] == [row["transaction_id"] for row in _sorted(random_actions)]
     first = dict(zip(header, found[0], strict=True))
@@ -45,7 +45,7 @@ def test_parquet_keeps_the_types(
 ) -> None:
     (path,) = export_data(warehouse.settings(tmp_path), ["nature"], "parquet", LOG)
     table = pq.read_table(path)
-    assert table.column_names == list(NATURE.column_names)
+    assert table.column_names == [column.name for column in NATURE.row_columns]
     wanted = _sorted(random_steps)
     for name, convert in (
         ("occurred_at", None),

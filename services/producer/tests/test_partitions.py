@@ -3,12 +3,12 @@
 import pytest
 
 from crmbot_core.errors import ConfigurationError
-from crmbot_producer.partitions import check_topic, partitions_in_use, partitions_of, sent_watermarks
+from crmbot_producer.partitions import check_topic, partitions_in_use, partitions_of, sent_offsets
+from crmbot_producer.source_offset import SourceOffset
 from crmbot_producer.sqlite import Identity
-from crmbot_producer.watermark import Watermark
 
 OLD, NEW = Identity("old", 0, 100), Identity("new", 100, 2**63 - 1)
-SENT_OLD, SENT_NEW = Watermark("old", 100, "event-100", 3), Watermark("new", 150, "event-150", 3)
+SENT_OLD, SENT_NEW = SourceOffset("old", 100, "event-100", 3), SourceOffset("new", 150, "event-150", 3)
 
 
 def test_a_key_has_its_partition_by_crc32() -> None:
@@ -21,11 +21,11 @@ def test_a_key_has_its_partition_by_crc32() -> None:
         pytest.param([], [], id="nothing sent"),
         pytest.param([SENT_OLD], [SENT_OLD], id="restored, nothing sent since"),
         pytest.param([SENT_NEW, SENT_OLD], [SENT_OLD, SENT_NEW], id="both"),
-        pytest.param([Watermark("another file", 7, "e", 9)], [], id="another file"),
+        pytest.param([SourceOffset("another file", 7, "e", 9)], [], id="another file"),
     ],
 )
-def test_only_the_files_own_watermarks_count(known: list[Watermark], sent: list[Watermark]) -> None:
-    assert sent_watermarks([OLD, NEW], {w.source_id: w for w in known}) == sent
+def test_only_the_files_own_source_offsets_count(known: list[SourceOffset], sent: list[SourceOffset]) -> None:
+    assert sent_offsets([OLD, NEW], {w.source_id: w for w in known}) == sent
 
 
 @pytest.mark.parametrize(
@@ -33,12 +33,13 @@ def test_only_the_files_own_watermarks_count(known: list[Watermark], sent: list[
     [
         pytest.param([], 6, id="nothing sent"),
         pytest.param([SENT_OLD], 3, id="old identity only"),
-        pytest.param([Watermark("old", 100, "e", 2), SENT_NEW], 3, id="the newest decides"),
-        pytest.param([Watermark("old", 100, "e")], 6, id="not told"),
+        pytest.param([SourceOffset("old", 100, "e", 2), SENT_NEW], 3, id="the newest decides"),
+        pytest.param([SourceOffset("old", 100, "e")], 6, id="not told"),
+        pytest.param([SENT_OLD, SourceOffset("new", 100, None)], 3, id="nothing sent of the newest"),
     ],
 )
 def test_the_topics_number_is_taken_where_nothing_says_another(
-    sent: list[Watermark], partitions: int
+    sent: list[SourceOffset], partitions: int
 ) -> None:
     assert partitions_in_use(sent, found=6) == partitions
 

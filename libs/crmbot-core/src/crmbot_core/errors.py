@@ -24,6 +24,10 @@ class StoppedError(CrmBotError):
     exit_code = EXIT_STOPPED
 
 
+class RefusedDataError(StoppedError):
+    """The warehouse does not take a value: its table or its client is stricter than the contract."""
+
+
 class StuckError(CrmBotError):
     """Trying again has brought nothing for too long; a process that starts anew may get on."""
 

@@ -9,7 +9,7 @@ from psycopg import errors
 from psycopg.rows import TupleRow
 
 from crmbot_core import psql
-from crmbot_core.errors import ConfigurationError, StoppedError, TransientError
+from crmbot_core.errors import ConfigurationError, RefusedDataError, StoppedError, TransientError
 from crmbot_core.settings import WarehouseSettings
 
 Connection = psycopg.Connection[TupleRow]
@@ -61,13 +61,17 @@ def connect(settings: WarehouseSettings) -> Connection:
 
 @contextmanager
 def translated_errors() -> Iterator[None]:
-    """Turn psycopg's errors into TransientError, ConfigurationError or StoppedError."""
+    """Turn psycopg's errors into TransientError, ConfigurationError, RefusedDataError or StoppedError."""
     try:
         yield
     except _CONFIGURATION_ERRORS as error:
         raise ConfigurationError(
             f"the warehouse refuses: {_first_line(error)}; run `crmbot-consumer migrate` or grant the rights"
         ) from error
+    except (psycopg.DataError, psycopg.IntegrityError) as error:
+        # The client refuses some values itself, such as a text with NUL, and gives no SQLSTATE.
+        state = error.sqlstate or "no SQLSTATE"
+        raise RefusedDataError(f"the warehouse refuses the data ({state}): {_first_line(error)}") from error
     except psycopg.Error as error:
         state = error.sqlstate or "08000"
         if state.startswith(_TRANSIENT_CLASSES) or isinstance(error, psycopg.InterfaceError):

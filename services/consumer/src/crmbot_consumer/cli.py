@@ -3,17 +3,19 @@
 import os
 import sys
 from pathlib import Path
+from uuid import UUID
 
 import click
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from crmbot_consumer import rejects as rejects_table
-from crmbot_consumer.accept_loss import accept_loss
+from crmbot_consumer.adopt_topic import adopt_topic
+from crmbot_consumer.decisions import accept_gap, accept_retention, reject_source
 from crmbot_consumer.migrate import migrate
 from crmbot_consumer.run import ConsumerRun
 from crmbot_consumer.settings import ConsumerSettings, MigrateSettings, TopicSettings
-from crmbot_core.errors import ConfigurationError
 from crmbot_core.kafka import checked_settings
 from crmbot_core.lifecycle import exit_codes, stop_on_signals
 from crmbot_core.options import stream_option
@@ -27,6 +29,7 @@ _EPILOG = (
 )
 _PARTITION = click.IntRange(0, 2**31 - 1)
 _OFFSET = click.IntRange(0, 2**63 - 1)
+_ID = click.IntRange(0, 2**63 - 1)
 
 
 _stream_option = stream_option("Which stream; or STREAM.")
@@ -62,12 +65,50 @@ def migrate_command() -> None:
 @cli.command("accept-loss", epilog=_EPILOG)
 @_stream_option
 @click.option("--partition", type=_PARTITION, required=True, help="Which partition of the topic.")
-def accept_loss_command(partition: int) -> None:
-    """Go on after Kafka deleted messages that were not loaded; the ledger keeps the gap."""
-    start, end = accept_loss(load(TopicSettings), checked_settings(), partition)
-    click.echo(
-        f"partition {partition} goes on at offset {end}; the messages from {start} to {end - 1} are lost"
-    )
+@click.option("--source-id", type=click.UUID, help="Source whose chain has a gap.")
+@click.option("--after-id", type=_ID, help="Its last row before the gap.")
+@click.option("--up-to-id", type=_ID, help="The last row of the gap.")
+def accept_loss_command(
+    partition: int, source_id: UUID | None, after_id: int | None, up_to_id: int | None
+) -> None:
+    """Resume after Kafka lost messages that were not loaded.
+
+    What retention deleted needs the partition alone. A gap in a source's chain needs all options, as the
+    consumer printed them when it stopped. `crmbot-producer resend` can still fill the gap later.
+    """
+    settings = load(TopicSettings)
+    if source_id is None and after_id is None and up_to_id is None:
+        start, end = accept_retention(settings, checked_settings(), partition)
+        click.echo(
+            f"partition {partition} resumes at offset {end}; the messages from {start} to {end - 1} are lost"
+        )
+        return
+    if source_id is None or after_id is None or up_to_id is None:
+        raise click.UsageError("--source-id, --after-id and --up-to-id belong together.")
+    accept_gap(settings, partition, str(source_id), (after_id, up_to_id))
+    click.echo(f"partition {partition} resumes behind row {up_to_id} of source {source_id}")
+
+
+@cli.command("reject-source", epilog=_EPILOG)
+@_stream_option
+@click.option("--source-id", type=click.UUID, required=True, help="Source that is no bot's.")
+def reject_source_command(source_id: UUID) -> None:
+    """Make dead letters of all messages of a source that is no bot's. Restart the consumers."""
+    reject_source(load(TopicSettings), str(source_id))
+    click.echo(f"messages of source {source_id} become dead letters from the consumers' next start on")
+
+
+@cli.command("adopt-topic", epilog=_EPILOG)
+@_stream_option
+def adopt_topic_command() -> None:
+    """Load a topic that was recreated, or that lost its newest messages.
+
+    The chains of the sources resume where they ended, so nothing is loaded twice. `crmbot-producer resend`
+    sends again what is missing then.
+    """
+    starts = adopt_topic(load(TopicSettings), checked_settings())
+    for partition, offset in sorted(starts.items()):
+        click.echo(f"partition {partition} resumes at offset {offset}")
 
 
 @cli.group(epilog=_EPILOG)
@@ -86,14 +127,14 @@ def list_rejects(limit: int) -> None:
     table = Table(
         "partition", "offset", "rejected", "replayed", "reason", title=f"Rejects of {settings.topic}"
     )
-    for reject in rejects_table.rejected(settings, limit):
+    for reject in rejects_table.listed(settings, limit):
         replayed = f"{reject.replayed_at:%Y-%m-%d %H:%M}" if reject.replayed_at else ""
         table.add_row(
             str(reject.kafka_partition),
             str(reject.kafka_offset),
             f"{reject.rejected_at:%Y-%m-%d %H:%M}",
             replayed,
-            reject.reason,
+            escape(reject.reason),
         )
     Console().print(table if table.row_count else f"no rejects of {settings.topic}")
 
@@ -105,9 +146,7 @@ def list_rejects(limit: int) -> None:
 def show_reject(partition: int, offset: int) -> None:
     """Write a rejected message to the standard output, byte for byte."""
     settings = load(TopicSettings)
-    reject = next(rejects_table.rejected(settings, 1, (partition, offset)), None)
-    if reject is None:
-        raise ConfigurationError(f"no reject at partition {partition} offset {offset} of {settings.topic}")
+    reject = rejects_table.reject_at(settings, partition, offset)
     click.echo(f"reason: {reject.reason}", err=True)
     click.echo(f"key: {(reject.message_key or b'').decode(errors='backslashreplace')}", err=True)
     sys.stdout.buffer.write(reject.message_value or b"")

@@ -9,8 +9,8 @@ from typing import Protocol, cast
 
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
-from crmbot_consumer.batch import Messages
-from crmbot_consumer.ledger import Position, checked_position
+from crmbot_consumer.messages import Messages
+from crmbot_consumer.position import checked_position
 from crmbot_core.errors import StoppedError, TransientError
 from crmbot_core.kafka import (
     EARLIEST,
@@ -22,21 +22,30 @@ from crmbot_core.kafka import (
     topic_id,
     translated_errors,
 )
+from crmbot_core.ledger import Position
 from crmbot_core.telemetry import Logger
+from crmbot_core.topic_settings import check_topic_settings
 
 
 @dataclass
 class Buffer:
     """Messages by partition that wait to become a batch.
 
-    `oldest` is when the first of them was taken, on the monotonic clock; `oldest_timestamp` is the time that
-    Kafka gave it, in seconds since 1970.
+    `bytes` are those of their values; `oldest` is when the first of them was taken, on the monotonic clock;
+    `oldest_timestamp` is the time that Kafka gave it, in seconds since 1970.
     """
 
     messages: defaultdict[int, Messages] = field(default_factory=lambda: defaultdict(Messages))
     count: int = 0
+    bytes: int = 0
     oldest: float = 0.0
     oldest_timestamp: float = 0.0
+
+    def drop(self, partition: int) -> None:
+        """Forget the messages of a partition."""
+        messages = self.messages.pop(partition, Messages())
+        self.count -= len(messages)
+        self.bytes -= sum(len(value or b"") for value in messages.values)
 
 
 class Owner(Protocol):
@@ -72,7 +81,7 @@ class Subscription:
         self._admin = admin_client(settings)
         self._ends: dict[int, int] = {}
         self.assigned: set[int] = set()
-        topic_id(self._admin, topic)
+        check_topic_settings(self._admin, topic)
         with translated_errors():
             self._consumer = Consumer(
                 client_config(
@@ -116,6 +125,7 @@ class Subscription:
             taken.keys += cast("Iterable[bytes | None]", map(Message.key, together))
             taken.values += cast("Iterable[bytes | None]", map(Message.value, together))
         buffer.count += len(messages)
+        buffer.bytes += sum(map(len, messages))
 
     def mirror(self, positions: Mapping[int, int]) -> None:
         """Write offsets to Kafka for lag tools and autoscalers; a failure is theirs, not ours."""
@@ -162,6 +172,8 @@ class Subscription:
         consumer.incremental_assign(
             [TopicPartition(self._topic, number, p.next_offset) for number, p in positions.items()]
         )
+        for number in numbers:
+            self._ends.pop(number, None)
         self.assigned |= positions.keys()
         self._owner.placed(positions)
         self._logger.info("assigned", offsets={number: p.next_offset for number, p in positions.items()})
@@ -180,7 +192,9 @@ class Subscription:
         if error is None:
             return False
         if error.code() == KafkaError._PARTITION_EOF:
-            self._ends[cast("int", message.partition())] = cast("int", message.offset())
+            # One that was fetched before a revocation must not outlive it.
+            if message.partition() in self.assigned:
+                self._ends[cast("int", message.partition())] = cast("int", message.offset())
             return True
         if error.code() == KafkaError._AUTO_OFFSET_RESET:
             raise StoppedError(

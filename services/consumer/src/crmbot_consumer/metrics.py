@@ -15,6 +15,11 @@ ROWS_REJECTED = Counter(
 ROWS_DUPLICATE = Counter(
     "crmbot_consumer_rows_duplicate_total", "Messages dropped because their row was in the warehouse", _LABELS
 )
+ROWS_SUPERSEDED = Counter(
+    "crmbot_consumer_rows_superseded_total",
+    "Messages behind a gap that were passed over because a resend brings their rows again",
+    _LABELS,
+)
 RETRIES = Counter(
     "crmbot_consumer_retries_total",
     "Times that unfinished work was dropped and read again",

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import NamedTuple
 
-from crmbot_consumer.batch import Messages, PartitionBatch
+from crmbot_consumer.messages import Messages, PartitionBatch
 from crmbot_core.errors import StoppedError
 
 WINDOW = 1_000

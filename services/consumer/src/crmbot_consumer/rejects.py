@@ -2,50 +2,73 @@
 
 from collections.abc import Iterator
 from datetime import datetime
-from typing import NamedTuple
+from typing import LiteralString, NamedTuple
 
 from psycopg import errors, sql
 from psycopg.rows import class_row
 
-from crmbot_consumer.batch import Messages, Preparation
+from crmbot_consumer.batch import Preparation
 from crmbot_consumer.copy_text import copy_columns, copy_text
-from crmbot_consumer.ledger import Position
+from crmbot_consumer.messages import Messages
 from crmbot_consumer.settings import TopicSettings
 from crmbot_consumer.warehouse import copy_statement
+from crmbot_core import ledger
+from crmbot_core.contracts.batch import Row
 from crmbot_core.errors import ConfigurationError
 from crmbot_core.warehouse import Connection, connect, translated_errors
 
 _LIST = """
-    SELECT r.kafka_partition, r.kafka_offset, r.reason, r.rejected_at, r.message_key, r.message_value,
-           p.replayed_at
+    SELECT r.kafka_partition, r.kafka_offset, r.log_epoch, r.reason, r.rejected_at, r.source_id::text,
+           r.transaction_id, r.message_key, {value}, p.replayed_at
     FROM crm_bot_rejects r
     LEFT JOIN crm_bot_replays p
-           ON p.topic = r.topic AND p.kafka_partition = r.kafka_partition AND p.kafka_offset = r.kafka_offset
+           ON p.topic = r.topic AND p.kafka_partition = r.kafka_partition AND p.log_epoch = r.log_epoch
+          AND p.kafka_offset = r.kafka_offset
     WHERE r.topic = %s AND (%s::integer IS NULL OR (r.kafka_partition = %s AND r.kafka_offset = %s))
-    ORDER BY r.kafka_partition, r.kafka_offset
+    ORDER BY r.log_epoch DESC, r.kafka_partition, r.kafka_offset
     LIMIT %s
 """
-_MARK = "INSERT INTO crm_bot_replays (topic, kafka_partition, kafka_offset) VALUES (%s, %s, %s)"
+_MARK = """
+    INSERT INTO crm_bot_replays (topic, kafka_partition, log_epoch, kafka_offset, event_id)
+    VALUES (%s, %s, %s, %s, %s)
+"""
+_IN_TABLE = """
+    SELECT 1 FROM {} WHERE event_id = %s OR (source_id = %s AND transaction_id = %s) LIMIT 1
+"""
 
 
 class RejectedMessage(NamedTuple):
-    """A row of the rejects table; `replayed_at` is None until it is put right."""
+    """A row of the rejects table; `replayed_at` is None until it is put right.
+
+    `source_id` and `transaction_id` are what the message says of itself, None where that cannot be read.
+    """
 
     kafka_partition: int
     kafka_offset: int
+    log_epoch: int
     reason: str
     rejected_at: datetime
+    source_id: str | None
+    transaction_id: int | None
     message_key: bytes | None
     message_value: bytes | None
     replayed_at: datetime | None
 
 
-def rejected(
-    settings: TopicSettings, limit: int, place: tuple[int, int] | None = None
-) -> Iterator[RejectedMessage]:
-    """Yield the topic's rejects in offset order, or the one at (partition, offset)."""
+def listed(settings: TopicSettings, limit: int) -> Iterator[RejectedMessage]:
+    """Yield the topic's rejects without their values, the newest epoch first, in offset order."""
     with connect(settings) as connection:
-        yield from _rejected(connection, settings.topic, limit, place)
+        yield from _rejected(connection, settings.topic, limit, value="NULL::bytea AS message_value")
+
+
+def reject_at(settings: TopicSettings, partition: int, offset: int) -> RejectedMessage:
+    """Return the newest reject at a place.
+
+    Raises:
+        ConfigurationError: there is none.
+    """
+    with connect(settings) as connection:
+        return _reject_at(connection, settings.topic, partition, offset)
 
 
 def replay(
@@ -61,40 +84,80 @@ def replay(
         key: its key put right; None takes the rejected one's.
 
     Raises:
-        ConfigurationError: no such reject, replayed before, its row is in the table, or it still breaks the
-            contract.
+        ConfigurationError: no such reject, replayed before, its row is in the table, it is not the row that
+            the reject says it is, or it still breaks the contract.
     """
     with connect(settings) as connection, translated_errors(), connection.transaction():
-        found = next(_rejected(connection, settings.topic, 1, (partition, offset)), None)
-        if found is None:
-            raise ConfigurationError(
-                f"no reject at partition {partition} offset {offset} of {settings.topic}"
-            )
+        found = _reject_at(connection, settings.topic, partition, offset)
+        row = _row(settings, found, value, key)
+        names = settings.contract.column_names
+        event_id = row[names.index("event_id")].decode()
+        if found.replayed_at:
+            raise ConfigurationError(f"replayed before, at {found.replayed_at}")
         try:
-            connection.execute(_MARK, (settings.topic, partition, offset))
+            connection.execute(_MARK, (settings.topic, partition, found.log_epoch, offset, event_id))
         except errors.UniqueViolation:
-            raise ConfigurationError(f"replayed before, at {found.replayed_at}") from None
-        messages = Messages(
-            [offset],
-            [found.message_key if key is None else key],
-            [found.message_value if value is None else value],
-        )
-        # From an empty position every id rises: the order was lost when the message was rejected.
-        batch = Preparation(settings.contract, settings.mrf)(partition, Position("", offset), messages)
-        if batch.rejects:
-            raise ConfigurationError(f"still breaks the contract: {batch.rejects[0].reason}")
-        event_id = batch.rows[0][settings.contract.column_names.index("event_id")].decode()
-        query = sql.SQL("SELECT 1 FROM {} WHERE event_id = %s LIMIT 1").format(sql.Identifier(settings.table))
-        if connection.execute(query, (event_id,)).fetchone():
-            raise ConfigurationError(f"event {event_id} is in {settings.table} already")
+            raise ConfigurationError(f"event {event_id} was replayed before") from None
+        _check_chain(connection, settings, found)
+        table = sql.Identifier(settings.table)
+        known = (event_id, found.source_id, found.transaction_id)
+        if connection.execute(sql.SQL(_IN_TABLE).format(table), known).fetchone():
+            raise ConfigurationError(
+                f"event {event_id} or row {found.transaction_id} of its source is in {settings.table} already"
+            )
         columns = copy_columns(settings.contract)
         with connection.cursor().copy(copy_statement(settings.table, columns)) as copy:
-            copy.write(copy_text(batch.rows, partition, batch.offsets))
+            copy.write(copy_text([row], [offset]))
+
+
+def _row(settings: TopicSettings, found: RejectedMessage, value: bytes | None, key: bytes | None) -> Row:
+    """Return the row of the message put right, if it is the one that the reject stands for."""
+    messages = Messages(
+        [found.kafka_offset],
+        [found.message_key if key is None else key],
+        [found.message_value if value is None else value],
+    )
+    checked = Preparation(settings.contract, settings.mrf).checked(found.kafka_partition, messages)
+    if checked.reasons:
+        raise ConfigurationError(f"still breaks the contract: {checked.reasons[0]}")
+    (row,) = checked.rows
+    index = settings.contract.column_names.index
+    itself = (row[index("source_id")].decode(), int(row[index("transaction_id")]))
+    if itself != (found.source_id, found.transaction_id):
+        raise ConfigurationError(
+            f"this is row {itself[1]} of source {itself[0]}, but the reject says it is row "
+            f"{found.transaction_id} of source {found.source_id}: keep source_id and transaction_id"
+        )
+    return row
+
+
+def _check_chain(connection: Connection, settings: TopicSettings, found: RejectedMessage) -> None:
+    """Refuse a row that its source has not sent: the chain has not come to it."""
+    partition = found.kafka_partition
+    known = ledger.positions(connection, settings.topic, [partition])
+    last = known[partition].last_ids.get(found.source_id or "", 0) if partition in known else 0
+    if (found.transaction_id or 0) > last:
+        raise ConfigurationError(
+            f"row {found.transaction_id} lies beyond {last}, the last one that its source sent to partition "
+            f"{partition}: the message is not the bot's"
+        )
+
+
+def _reject_at(connection: Connection, topic: str, partition: int, offset: int) -> RejectedMessage:
+    found = next(_rejected(connection, topic, 1, (partition, offset)), None)
+    if found is None:
+        raise ConfigurationError(f"no reject at partition {partition} offset {offset} of {topic}")
+    return found
 
 
 def _rejected(
-    connection: Connection, topic: str, limit: int, place: tuple[int, int] | None
+    connection: Connection,
+    topic: str,
+    limit: int,
+    place: tuple[int, int] | None = None,
+    value: LiteralString = "r.message_value",
 ) -> Iterator[RejectedMessage]:
     partition, offset = place or (None, None)
+    query = sql.SQL(_LIST).format(value=sql.SQL(value))
     with translated_errors(), connection.cursor(row_factory=class_row(RejectedMessage)) as cursor:
-        yield from cursor.execute(_LIST, (topic, partition, partition, offset, limit))
+        yield from cursor.execute(query, (topic, partition, partition, offset, limit))

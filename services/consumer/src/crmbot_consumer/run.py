@@ -5,11 +5,12 @@ import threading
 from collections.abc import Mapping
 
 from crmbot_consumer import metrics
+from crmbot_consumer.refused import Place, RefusedRowsError
 from crmbot_consumer.session import Session
 from crmbot_consumer.settings import ConsumerSettings
-from crmbot_consumer.warehouse import FencedError
 from crmbot_core.errors import TransientError
 from crmbot_core.kafka import stable_ends
+from crmbot_core.ledger import FencedError
 from crmbot_core.lifecycle import Backoff
 from crmbot_core.stuck import StuckDetector
 from crmbot_core.telemetry import Health, Logger
@@ -35,6 +36,7 @@ class ConsumerRun:
         self._backoff = Backoff()
         self._stuck = StuckDetector(settings.stuck_minutes)
         self._ends: Mapping[int, int] = {}
+        self._refused: dict[Place, str] = {}
         self._waiting = metrics.Waiting()
         metrics.LAG_SECONDS.labels(*self._labels).set_function(self._waiting.seconds)
 
@@ -58,10 +60,14 @@ class ConsumerRun:
 
     def _session(self) -> str | None:
         """Load until `stop` is set; return what has failed, if anything did."""
-        session = Session(self._settings, self._logger, self._waiting, self._progressed, self._idle)
+        session = Session(
+            self._settings, self._logger, self._waiting, self._progressed, self._idle, self._refused
+        )
         try:
             session.run(self._kafka_settings, self._stop, self.health)
         except TransientError as error:
+            if isinstance(error, RefusedRowsError):
+                self._refused |= error.reasons
             cause = "fenced" if isinstance(error, FencedError) else "transient"
             metrics.RETRIES.labels(*self._labels, cause).inc()
             self.health.set_unready(str(error))

@@ -10,13 +10,17 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 
 from crmbot_consumer import metrics
-from crmbot_consumer.batch import Messages, PartitionBatch, Preparation
+from crmbot_consumer.batch import Preparation
+from crmbot_consumer.chain import Orders
 from crmbot_consumer.copy_text import copy_columns, copy_text
 from crmbot_consumer.kafka import Buffer, Subscription
-from crmbot_consumer.ledger import Position
+from crmbot_consumer.messages import PartitionBatch
 from crmbot_consumer.poison import Limits, Tally
+from crmbot_consumer.refused import Place, refused_rows
 from crmbot_consumer.settings import ConsumerSettings
 from crmbot_consumer.warehouse import Load, Warehouse
+from crmbot_core.errors import RefusedDataError
+from crmbot_core.ledger import Position
 from crmbot_core.telemetry import Health, Logger
 
 _POLL_SECONDS = 0.02
@@ -50,6 +54,7 @@ class Session:
         waiting: metrics.Waiting,
         on_progress: Callable[[], None],
         on_idle: Callable[[Mapping[int, int]], None],
+        refused: Mapping[Place, str],
     ) -> None:
         """Prepare a session; nothing is opened before `run`.
 
@@ -60,6 +65,7 @@ class Session:
             on_progress: called when a load has landed.
             on_idle: called now and then while nothing is at work, with the offset up to which each partition
                 of this consumer was read.
+            refused: rows that the warehouse refused in an earlier session, with the reason.
         """
         self._settings = settings
         self._logger = logger
@@ -70,11 +76,12 @@ class Session:
         self._next_idle = time.monotonic() + self._idle_seconds
         self._limits = Limits(settings.max_rejects_in_a_row, settings.max_rejects_share)
         self._labels = (settings.mrf, settings.stream)
-        self._prepare = Preparation(settings.contract, settings.mrf)
+        self._prepare = Preparation(settings.contract, settings.mrf, refused)
         columns = copy_columns(settings.contract)
-        self._warehouse = Warehouse(settings, settings.topic, settings.table, columns)
+        self._warehouse = Warehouse(settings, settings.contract, settings.mrf, columns)
         self._buffer = Buffer()
         self._positions: dict[int, Position] = {}
+        self._orders: dict[int, Orders] = {}
         self._tallies: dict[int, Tally] = {}
         self._flight: Flight | None = None
 
@@ -104,6 +111,8 @@ class Session:
     def placed(self, positions: dict[int, Position]) -> None:
         """See `Owner`."""
         self._positions |= positions
+        for partition, position in positions.items():
+            self._orders[partition] = self._warehouse.orders(partition, position.log_epoch)
 
     def give_up(self, partitions: Sequence[int]) -> None:
         """See `Owner`. A running load may end, within its budget; what it has not taken is forgotten."""
@@ -111,7 +120,7 @@ class Session:
         for partition in partitions:
             self._positions.pop(partition, None)
             self._tallies.pop(partition, None)
-            self._buffer.count -= len(self._buffer.messages.pop(partition, Messages()))
+            self._buffer.drop(partition)
             with suppress(KeyError):
                 metrics.LAG_ROWS.remove(*self._labels, str(partition))
 
@@ -121,7 +130,10 @@ class Session:
         if self._flight and self._flight.done.done():
             self._land(kafka)
         age = time.monotonic() - self._buffer.oldest
-        is_full = self._buffer.count >= self._settings.batch_rows
+        is_full = (
+            self._buffer.count >= self._settings.batch_rows
+            or self._buffer.bytes >= self._settings.batch_bytes
+        )
         if is_full or (self._buffer.count and age >= self._settings.batch_seconds):
             self._take_off(kafka, loader)
         elif not self._buffer.count and not self._flight:
@@ -143,7 +155,7 @@ class Session:
         }
         self._on_idle(read)
         passed = [
-            PartitionBatch(partition, start, replace(start, next_offset=read[partition]), rows=(), offsets=())
+            PartitionBatch(partition, start, replace(start, next_offset=read[partition]))
             for partition, start in self._positions.items()
             if read[partition] > start.next_offset
         ]
@@ -155,15 +167,20 @@ class Session:
         buffer, self._buffer = self._buffer, Buffer()
         with metrics.PREPARE_SECONDS.labels(*self._labels).time():
             batches = [
-                self._prepare(partition, self._positions[partition], messages, kafka.read_to(partition))
+                self._prepare(
+                    partition,
+                    self._positions[partition],
+                    messages,
+                    self._orders[partition],
+                    kafka.read_to(partition),
+                )
                 for partition, messages in buffer.messages.items()
             ]
-            texts = [copy_text(batch.rows, batch.partition, batch.offsets) for batch in batches]
+            texts = [copy_text(batch.rows, batch.offsets) for batch in batches]
         self._land(kafka)
-        batches = [
-            self._prepare.settled(batch, self._warehouse.known_events) if batch.suspects else batch
-            for batch in batches
-        ]
+        if suspected := [batch for batch in batches if batch.suspects]:
+            copies = self._warehouse.copies(suspected)
+            batches = [self._prepare.settled(batch, copies) for batch in batches]
         for batch in batches:
             tally = self._tallies[batch.partition]
             self._tallies[batch.partition] = tally.after(
@@ -187,7 +204,10 @@ class Session:
     def _load(self, load: Load) -> float:
         """Runs in the loader's thread; returns the seconds it took."""
         started = time.monotonic()
-        self._warehouse.load(load)
+        try:
+            self._warehouse.load(load)
+        except RefusedDataError as error:
+            raise refused_rows(load, self._warehouse.refusal, self._limits.in_a_row, error) from error
         return time.monotonic() - started
 
     def _land(self, kafka: Subscription) -> None:
@@ -210,6 +230,7 @@ class Session:
         metrics.ROWS_LOADED.labels(*self._labels).inc(sum(len(batch.rows) for batch in batches))
         metrics.ROWS_REJECTED.labels(*self._labels).inc(sum(len(batch.rejects) for batch in batches))
         metrics.ROWS_DUPLICATE.labels(*self._labels).inc(sum(batch.duplicates for batch in batches))
+        metrics.ROWS_SUPERSEDED.labels(*self._labels).inc(sum(batch.superseded for batch in batches))
         metrics.BATCH_ROWS.labels(*self._labels).observe(sum(len(b.rows) + len(b.rejects) for b in batches))
 
     def _measure_lag(self, kafka: Subscription) -> None:

@@ -29,6 +29,12 @@ class ConsumerSettings(TopicSettings, RetrySettings):
     """What `crmbot-consumer run` reads."""
 
     batch_rows: int = Field(default=20_000, ge=1, le=500_000, description="messages in a batch, at most")
+    batch_bytes: int = Field(
+        default=16 * 1024 * 1024,
+        ge=1024,
+        le=1024**3,
+        description="bytes of messages above which a batch takes no more; bounds the memory",
+    )
     batch_seconds: float = Field(
         default=1.0, gt=0, le=600, description="age at which a batch is loaded though it is not full"
     )

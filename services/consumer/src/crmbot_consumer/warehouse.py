@@ -1,41 +1,43 @@
 """The consumer's warehouse: positions from the ledger, and loads in one transaction."""
 
-import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
 import psycopg
-from psycopg import errors, sql
+from psycopg import sql
 
-from crmbot_consumer.batch import PartitionBatch
-from crmbot_consumer.ledger import Position
+from crmbot_consumer.chain import Orders
+from crmbot_consumer.messages import Copies, PartitionBatch, suspected_ids
 from crmbot_consumer.poison import WINDOW, Counts, Tally
-from crmbot_core.errors import TransientError
+from crmbot_core import ledger
+from crmbot_core.contracts import Stream
+from crmbot_core.contracts.digest import warehouse_digest
+from crmbot_core.errors import ConfigurationError, StoppedError
+from crmbot_core.ledger import Position
 from crmbot_core.settings import WarehouseSettings
 from crmbot_core.warehouse import Connection, connect, translated_errors
 
-_POSITION = """
-    SELECT topic_id, end_offset, last_ids FROM crm_bot_ledger
-    WHERE topic = %s AND kafka_partition = %s ORDER BY start_offset DESC LIMIT 1
-"""
-_NEWEST_BATCHES = """
-    SELECT rows_loaded + rows_rejected + rows_duplicate, rows_rejected FROM crm_bot_ledger
-    WHERE topic = %s AND kafka_partition = %s ORDER BY start_offset DESC LIMIT %s
-"""
-_LEDGER = """
-    INSERT INTO crm_bot_ledger (topic, kafka_partition, start_offset, end_offset, topic_id,
-                                rows_loaded, rows_rejected, rows_duplicate, last_ids)
-    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)
-"""
 _REJECTS = """
-    INSERT INTO crm_bot_rejects (topic, kafka_partition, kafka_offset, reason, message_key, message_value)
-    VALUES (%s, %s, %s, %s, %s, %s)
+    INSERT INTO crm_bot_rejects (topic, kafka_partition, log_epoch, kafka_offset, reason, source_id,
+                                 transaction_id, previous_id, is_link, message_key, message_value)
+    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
 """
-
-
-class FencedError(TransientError):
-    """Another consumer has loaded this range: what we hold is old, the ledger says where to go on."""
+_NEWEST_IDS = """
+    SELECT kafka_partition, source_id::text, max(transaction_id) FROM {table}
+    WHERE kafka_partition = ANY(%s) GROUP BY kafka_partition, source_id
+"""
+# A join: of a long list, ANY would compare each row of the table with every element.
+_ROW_DIGESTS = """
+    SELECT t.transaction_id, {digest} FROM {table} AS t
+    JOIN (SELECT unnest(%(ids)s::bigint[]) AS suspect_id) AS s ON s.suspect_id = t.transaction_id
+    WHERE t.source_id = %(source_id)s::uuid AND t.transaction_id BETWEEN %(first)s AND %(last)s
+"""
+_REJECT_DIGESTS = """
+    SELECT r.transaction_id, md5(coalesce(r.message_value, ''::bytea)) FROM crm_bot_rejects AS r
+    JOIN (SELECT unnest(%(ids)s::bigint[]) AS suspect_id) AS s ON s.suspect_id = r.transaction_id
+    WHERE r.topic = %(topic)s AND r.source_id = %(source_id)s::uuid
+"""
 
 
 class Load(NamedTuple):
@@ -58,32 +60,58 @@ class Warehouse:
     Raises everywhere what `crmbot_core.warehouse.translated_errors` raises.
     """
 
-    def __init__(self, settings: WarehouseSettings, topic: str, table: str, columns: Sequence[str]) -> None:
+    def __init__(self, settings: WarehouseSettings, stream: Stream, mrf: str, columns: Sequence[str]) -> None:
         self._settings = settings
-        self._topic = topic
-        self._table_name = table
-        self._table = sql.Identifier(table)
-        self._copy = copy_statement(table, columns)
+        self._topic = stream.topic(mrf)
+        self._table = sql.Identifier(stream.table(mrf))
+        self._digest = warehouse_digest(stream)
+        self._copy = copy_statement(stream.table(mrf), columns)
         self._connection: Connection | None = None
 
     def check(self) -> None:
-        """Raise ConfigurationError unless the tables are there and may be read."""
-        tables = ("crm_bot_ledger", "crm_bot_rejects", self._table_name)
+        """Raise ConfigurationError unless the tables are there, may be read, and can hold any text."""
         connection = self._connected()
+        encoding = connection.info.parameter_status("server_encoding")
+        if encoding != "UTF8":
+            raise ConfigurationError(
+                f"WAREHOUSE_DSN: the database's encoding is {encoding}, which cannot hold all that the bots "
+                "write: use a database made with ENCODING 'UTF8'"
+            )
+        names = ("crm_bot_ledger", "crm_bot_resends", "crm_bot_losses", "crm_bot_rejects")
         with translated_errors():
-            for table in tables:
-                connection.execute(sql.SQL("SELECT 1 FROM {} LIMIT 0").format(sql.Identifier(table)))
+            for table in (*map(sql.Identifier, names), self._table):
+                connection.execute(sql.SQL("SELECT 1 FROM {} LIMIT 0").format(table))
 
     def positions(self, partitions: Iterable[int]) -> dict[int, Position]:
-        """Return what the ledger says of each partition; one that was never loaded is left out."""
-        found = {}
+        """Return what the ledger says of each partition; one that was never loaded is left out.
+
+        Raises:
+            StoppedError: the table has rows that the ledger does not know.
+        """
+        numbers = list(partitions)
         connection = self._connected()
         with translated_errors():
-            for partition in partitions:
-                row = connection.execute(_POSITION, (self._topic, partition)).fetchone()
-                if row is not None:
-                    found[partition] = Position(*row)
+            found = ledger.positions(connection, self._topic, numbers)
+            query = sql.SQL(_NEWEST_IDS).format(table=self._table)
+            for partition, source_id, newest in connection.execute(query, (numbers,)):
+                last = found[partition].last_ids.get(source_id, 0) if partition in found else 0
+                if newest > last:
+                    raise StoppedError(
+                        f"{self._topic} partition {partition}: the ledger has lost rows: the table has row "
+                        f"{newest} of source {source_id}, the ledger ends at {last}. Restore crm_bot_ledger "
+                        "and the table from the same moment: 'The ledger has lost rows' in docs/operations.md"
+                    )
         return found
+
+    def orders(self, partition: int, log_epoch: int) -> Orders:
+        """Return what operators have ordered for a partition."""
+        connection = self._connected()
+        with translated_errors():
+            return Orders(
+                ledger.resend_orders(connection, self._topic, partition, log_epoch),
+                ledger.accepted_losses(connection, self._topic, partition),
+                ledger.foreign_sources(connection, self._topic),
+            )
 
     def tallies(self, partitions: Iterable[int]) -> dict[int, Tally]:
         """Return how the newest messages of each partition fared, from the ledger."""
@@ -91,43 +119,58 @@ class Warehouse:
         with translated_errors():
             return {
                 partition: Tally.of(
-                    Counts(*row)
-                    for row in connection.execute(_NEWEST_BATCHES, (self._topic, partition, WINDOW))
+                    Counts(*counts)
+                    for counts in ledger.newest_batches(connection, self._topic, partition, WINDOW)
                 )
                 for partition in partitions
             }
 
-    def known_events(self, event_ids: Collection[str]) -> set[str]:
-        """Return those of the event_ids that are in the table; reads one column of the whole table."""
-        query = sql.SQL("SELECT DISTINCT event_id::text FROM {} WHERE event_id = ANY(%s::uuid[])").format(
-            self._table
-        )
+    def copies(self, batches: Sequence[PartitionBatch]) -> Copies:
+        """Return what the warehouse has of the rows that the batches' suspects are of."""
+        connection = self._connected()
+        rows: set[tuple[str, int, str]] = set()
+        rejects: set[tuple[str, int, str]] = set()
+        row_digests = sql.SQL(_ROW_DIGESTS).format(digest=self._digest, table=self._table)
         with translated_errors():
-            return {row[0] for row in self._connected().execute(query, (list(event_ids),))}
+            for source_id, ids in suspected_ids(batches):
+                values = {"ids": ids, "source_id": source_id, "first": ids[0], "last": ids[-1]}
+                rows.update((source_id, *row) for row in connection.execute(row_digests, values))
+                values["topic"] = self._topic
+                rejects.update((source_id, *row) for row in connection.execute(_REJECT_DIGESTS, values))
+        return Copies(rows, rejects)
 
     def load(self, load: Load) -> None:
-        """Commit rows, rejects and the ledger in one transaction.
+        """Commit the ledger, rejects and rows in one transaction; the ledger decides first whether it may.
 
         Raises:
             FencedError: the ledger has these ranges already; nothing of this load was committed.
+            RefusedDataError: the warehouse does not take a row; nothing of this load was committed.
         """
         connection = self._connected()
         with translated_errors(), connection.transaction(), connection.cursor() as cursor:
+            ledger.insert(connection, self._topic, [batch.entry for batch in load.batches])
+            rejects = [row for batch in load.batches for row in self._reject_rows(batch)]
+            if rejects:
+                cursor.executemany(_REJECTS, rejects)
             if any(load.texts):
                 with cursor.copy(self._copy) as copy:
                     for text in load.texts:
                         copy.write(text)
-            rejects = [
-                (self._topic, batch.partition, message.offset, reason, message.key, message.value)
-                for batch in load.batches
-                for message, reason in batch.rejects
-            ]
+
+    def refusal(self, text: bytes) -> str | None:
+        """Return the SQLSTATE with which the table refuses rows, None if it takes them; none is kept."""
+        connection = self._connected()
+        with translated_errors():
             try:
-                if rejects:
-                    cursor.executemany(_REJECTS, rejects)
-                cursor.executemany(_LEDGER, [self._ledger_row(batch) for batch in load.batches])
-            except errors.UniqueViolation as error:
-                raise FencedError("another consumer has loaded this range") from error
+                with (
+                    connection.transaction(force_rollback=True),
+                    connection.cursor() as cursor,
+                    cursor.copy(self._copy) as copy,
+                ):
+                    copy.write(text)
+            except (psycopg.DataError, psycopg.IntegrityError) as error:
+                return error.sqlstate or "no SQLSTATE"
+        return None
 
     def cancel(self) -> None:
         """Ask the server to give up the running load; for another thread than the one that loads."""
@@ -146,15 +189,18 @@ class Warehouse:
             self._connection = connect(self._settings)
         return self._connection
 
-    def _ledger_row(self, batch: PartitionBatch) -> tuple[object, ...]:
-        return (
-            self._topic,
-            batch.partition,
-            batch.start.next_offset,
-            batch.end.next_offset,
-            batch.end.topic_id,
-            len(batch.rows),
-            len(batch.rejects),
-            batch.duplicates,
-            json.dumps(batch.end.last_ids),
-        )
+    def _reject_rows(self, batch: PartitionBatch) -> list[tuple[object, ...]]:
+        return [
+            (
+                self._topic,
+                batch.partition,
+                batch.end.log_epoch,
+                reject.message.offset,
+                reject.reason,
+                *(reject.link[:3] if reject.link else (None, None, None)),
+                reject.is_link,
+                reject.message.key,
+                reject.message.value,
+            )
+            for reject in batch.rejects
+        ]

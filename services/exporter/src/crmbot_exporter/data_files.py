@@ -71,7 +71,7 @@ FORMATS = {"xlsx": write_xlsx, "parquet": write_parquet, "csv": write_csv}
 
 def _query(stream: Stream, report: Report) -> tuple[sql.Composed, sql.Composed]:
     """Return what stands behind SELECT: the columns, and where they come from in which order."""
-    names = sql.SQL(", ").join(_column(name) for name in stream.column_names)
+    names = sql.SQL(", ").join(_column(column.name) for column in stream.row_columns)
     return names, rows_of(stream, report) + sql.SQL(" ORDER BY occurred_at, transaction_id")
 
 

@@ -5,7 +5,6 @@ import os
 import random
 import time
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import click
 from prometheus_client import Counter
@@ -17,7 +16,7 @@ from crmbot_core.settings import load
 from crmbot_core.telemetry import Health, configure_logging, http_endpoint
 from crmbot_generator.settings import GeneratorSettings
 from crmbot_generator.simulation import ROWS_DELAY, ROWS_PER_LEAD, Continuation, Simulation
-from crmbot_generator.sqlite import BotFiles, new_source
+from crmbot_generator.sqlite import BotFiles
 from crmbot_generator.vocabulary import Vocabulary
 
 SERVICE = "crmbot-generator"
@@ -136,20 +135,6 @@ def live(rate: float, seconds: float | None) -> None:
             written += count
     files.close()
     logger.info("stopped", rows=written)
-
-
-@cli.command("new-source", epilog=_EPILOG)
-@click.option(
-    "--database",
-    type=click.Path(exists=True, dir_okay=False, writable=True, path_type=Path),
-    required=True,
-    help="actions.db or nature.db",
-)
-@click.option("--after", type=int, help="Last row of the old identity.  [default: the last row]")
-def new_source_command(database: Path, after: int | None) -> None:
-    """Give a file that was restored from a backup a new identity, so that the producer can go on with it."""
-    source_id, starts_after = new_source(database, after, random.Random())
-    click.echo(f"{database}: rows after {starts_after} belong to source {source_id}")
 
 
 def main() -> None:

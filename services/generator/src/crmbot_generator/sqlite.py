@@ -136,46 +136,6 @@ def _highest_number(connection: sqlite3.Connection, table: str, key: str) -> int
     return int(number or 0)
 
 
-def new_source(path: Path, after: int | None, rng: random.Random) -> tuple[str, int]:
-    """Give a file a new identity from the row after `after` on (by default, after its last row).
-
-    Returns:
-        The new source_id, and the row after which it begins.
-
-    Raises:
-        ConfigurationError: no such file, or `after` is not a place in its present identity.
-    """
-    try:
-        return _with_new_source(path, after, rng)
-    except sqlite3.DatabaseError as error:
-        if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR):
-            raise ConfigurationError(f"{path} is not a bot's file") from error
-        raise StoppedError(f"{path}: {error}; nothing was changed") from error
-
-
-def _with_new_source(path: Path, after: int | None, rng: random.Random) -> tuple[str, int]:
-    with (
-        closing(sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)) as connection,
-        connection,
-    ):
-        connection.execute("BEGIN IMMEDIATE")
-        present = connection.execute(
-            "SELECT stream, mrf, starts_after FROM source ORDER BY starts_after DESC LIMIT 1"
-        ).fetchone()
-        if present is None:
-            raise ConfigurationError(f"{path} is not a bot's file")
-        stream, mrf, starts_after = present
-        newest = connection.execute(f"SELECT coalesce(max(transaction_id), 0) FROM {stream}").fetchone()[0]
-        after = newest if after is None else after
-        if not starts_after < after <= newest:
-            raise ConfigurationError(
-                f"--after {after}: {path} has rows {starts_after + 1} to {newest} to choose from"
-            )
-        source_id = random_uuid(rng)
-        _add_source(connection, source_id, stream, mrf, after)
-    return source_id, after
-
-
 def _opened(path: Path, stream: Stream, mrf: str, rng: random.Random) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)
     connection.row_factory = sqlite3.Row
@@ -187,7 +147,10 @@ def _opened(path: Path, stream: Stream, mrf: str, rng: random.Random) -> sqlite3
         if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'source'").fetchone():
             for statement in filter(str.strip, stream.sqlite_ddl.split(";")):
                 connection.execute(statement)
-            _add_source(connection, random_uuid(rng), stream.name, mrf, 0)
+            connection.execute(
+                "INSERT INTO source VALUES (?, ?, ?, ?, 0, NULL)",
+                (random_uuid(rng), stream.name, mrf, SCHEMA_VERSION),
+            )
     return connection
 
 
@@ -204,14 +167,6 @@ def _check(path: Path, stream: Stream, mrf: str) -> None:
         raise ConfigurationError(
             f"{path} belongs to {owners}, not to {mrf} ({stream.name}): check MRF and DATA_DIR"
         )
-
-
-def _add_source(
-    connection: sqlite3.Connection, source_id: str, stream: str, mrf: str, starts_after: int
-) -> None:
-    connection.execute(
-        "INSERT INTO source VALUES (?, ?, ?, ?, ?)", (source_id, stream, mrf, SCHEMA_VERSION, starts_after)
-    )
 
 
 def _insert(stream: Stream) -> str:

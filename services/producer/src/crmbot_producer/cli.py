@@ -1,6 +1,7 @@
 """Command line of the producer."""
 
 import sys
+from uuid import UUID
 
 import click
 from rich.console import Console
@@ -13,9 +14,18 @@ from crmbot_core.settings import load
 from crmbot_core.telemetry import configure_logging, http_endpoint
 from crmbot_producer.audit.report import as_json, print_report
 from crmbot_producer.audit.verdict import audit
+from crmbot_producer.audit.warehouse_only import audit_warehouse
+from crmbot_producer.new_source import new_source
 from crmbot_producer.repartition import repartition
+from crmbot_producer.resend import resend
 from crmbot_producer.run import ProducerRun
-from crmbot_producer.settings import AuditSettings, ProducerSettings, RepartitionSettings, TopicSettings
+from crmbot_producer.settings import (
+    AuditSettings,
+    ProducerSettings,
+    RecoverySettings,
+    RepartitionSettings,
+    TopicSettings,
+)
 from crmbot_producer.topics import make_topics
 
 SERVICE = "crmbot-producer"
@@ -86,6 +96,62 @@ def repartition_command() -> None:
         click.echo(f"new rows of {settings.database} go to {now} partitions, those before to {before}")
 
 
+@cli.command("resend", epilog=_EPILOG)
+@_stream_option
+@click.option(
+    "--partitions",
+    type=click.IntRange(1, 100_000),
+    help="Number of partitions in use, where it cannot be found.",
+)
+def resend_command(partitions: int | None) -> None:
+    """Send again what the warehouse lacks of one stream: after Kafka lost messages or the producer's records.
+
+    Where to start from is found in the warehouse, which has to be loaded from the topic that is there now. A
+    producer that still runs is fenced and ends with 3; start it again afterwards. Rows that are loaded are
+    dropped when they come again. Safe to run again.
+    """
+    settings = load(RecoverySettings)
+    resent = resend(settings, checked_settings(), partitions)
+    for record in resent.records:
+        click.echo(
+            f"rows of {settings.database} after {record.transaction_id} go to {resent.partitions} partitions "
+            f"where the warehouse lacks them: source {record.source_id}"
+        )
+
+
+@cli.command("new-source", epilog=_EPILOG)
+@_stream_option
+@click.option(
+    "--after",
+    type=click.IntRange(0, 2**63 - 1),
+    help="The row that you believe to be the last of the old identity: anything else is refused.",
+)
+@click.option(
+    "--former-source",
+    "former_sources",
+    type=click.UUID,
+    multiple=True,
+    help="A source_id that the file had before it was restored; repeatable.",
+)
+def new_source_command(after: int | None, former_sources: tuple[UUID, ...]) -> None:
+    """Give a file that was restored from a backup a new identity, so that the producer can go on with it.
+
+    It begins after the last row that file and warehouse share, so everything that was sent has to be loaded
+    before. A producer that still runs is fenced and ends with 3; start it again afterwards. Safe to run
+    again.
+    """
+    settings = load(RecoverySettings)
+    added = new_source(settings, checked_settings(), after, list(map(str, former_sources)))
+    click.echo(f"{settings.database}: rows after {added.starts_after} belong to source {added.source_id}")
+    if added.unknown:
+        click.echo(f"sent before, and unknown to this file: source {', '.join(added.unknown)}")
+    if added.lacks_records:
+        click.echo(
+            "Kafka lost records of this file; before you start the producer: "
+            f"crmbot-producer resend --stream {settings.stream}"
+        )
+
+
 @cli.command("audit", epilog=_EPILOG)
 @click.option(
     "--wait",
@@ -94,11 +160,28 @@ def repartition_command() -> None:
     show_default=True,
     help="Seconds to wait for rows on their way.",
 )
+@click.option(
+    "--former-source",
+    "former_sources",
+    type=click.UUID,
+    multiple=True,
+    help="A source_id that the files do not know, but whose rows may be in the warehouse; repeatable.",
+)
+@click.option(
+    "--warehouse-only",
+    is_flag=True,
+    help="Read no file: check in the warehouse alone that the chains of rows lack nothing.",
+)
 @click.option("--json", "is_json", is_flag=True, help="Print one line of JSON instead of a table.")
-def audit_command(wait: float, is_json: bool) -> None:
-    """Compare the bot's files with the warehouse, row by row."""
+def audit_command(wait: float, former_sources: tuple[UUID, ...], warehouse_only: bool, is_json: bool) -> None:
+    """Compare the bot's files with the warehouse, row by row and both ways."""
+    if warehouse_only and (wait or former_sources):
+        raise click.UsageError("--warehouse-only reads no file: leave out --wait and --former-source")
     settings = load(AuditSettings)
-    audits = audit(settings, settings.data_dir, settings.mrf, wait)
+    if warehouse_only:
+        audits = audit_warehouse(settings, settings.mrf)
+    else:
+        audits = audit(settings, settings.data_dir, settings.mrf, wait, set(map(str, former_sources)))
     if is_json:
         click.echo(as_json(settings.mrf, audits))
     else:

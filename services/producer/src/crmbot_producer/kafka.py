@@ -1,38 +1,47 @@
-"""The producer's Kafka: pages in transactions, and the watermark that travels with them."""
+"""The producer's Kafka: pages in transactions, and the source offset that is committed with each."""
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections import deque
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import closing, suppress
-from dataclasses import replace
+from itertools import repeat
 
 from confluent_kafka import OFFSET_BEGINNING, KafkaException, Producer, TopicPartition
 
+from crmbot_core.errors import ConfigurationError
 from crmbot_core.kafka import (
+    LATEST,
     STATE_TOPIC,
     admin_client,
     client_config,
+    offsets,
     partition_count,
-    topic_id,
     translated_errors,
 )
+from crmbot_core.topic_settings import check_topic_settings
+from crmbot_producer.chain import ChainedPage
 from crmbot_producer.committed import committed_messages
-from crmbot_producer.partitions import partitions_of
-from crmbot_producer.sqlite import Page
-from crmbot_producer.watermark import Watermark, state_key
+from crmbot_producer.source_offset import SourceOffset, decoded, state_key
 
 _TIMEOUT_SECONDS = 30.0
 _STATE_PARTITION = 0
+_MESSAGE_BYTES = 1_000_000  # librdkafka's default of message.max.bytes and batch.size
+_LEAST_MESSAGE_BYTES = 64 * 1024  # room for stubs and source offsets
+_OVERHEAD_BYTES = 1024  # what Kafka and the chain put around a row
 
 
 class PageSender:
     """Sends pages of one stream, each in a transaction of its own.
 
-    Opening it fences a predecessor and aborts what that left unfinished. `topic_partitions` is what the topic
-    has now; `partitions` of them are used, all until the caller says otherwise.
+    Opening it fences a predecessor and aborts what that left unfinished.
+
+    Attributes:
+        topic_partitions: how many partitions the topic has now.
+        max_row_bytes: what a row's key and JSON may have together for Kafka to take it.
 
     Raises everywhere:
         TransientError: the broker is away; close this and open another.
-        ConfigurationError: wrong settings, rights or topics.
+        ConfigurationError: wrong settings, rights or topics, or topics with other settings than they need.
         StoppedError: another producer of the same stream has taken over, or Kafka gave up a transaction that
             was open for longer than transaction.timeout.ms. A new process goes on.
     """
@@ -41,9 +50,12 @@ class PageSender:
         self._settings = settings
         self._stream = stream
         self._topic = topic
-        admin = admin_client(settings)
-        topic_id(admin, STATE_TOPIC)
-        self.topic_partitions = self.partitions = partition_count(admin, topic)
+        self._mrf = mrf
+        self._admin = admin_client(settings)
+        check_topic_settings(self._admin, STATE_TOPIC)
+        most_bytes = int(check_topic_settings(self._admin, topic)["max.message.bytes"])
+        self.max_row_bytes = self._max_row_bytes(most_bytes)
+        self.topic_partitions = partition_count(self._admin, topic)
         with translated_errors():
             self._producer = Producer(
                 client_config(
@@ -52,6 +64,8 @@ class PageSender:
                         "client.id": f"crmbot-producer-{mrf}-{stream}",
                         "compression.type": "lz4",
                         "linger.ms": 5,
+                        # The topic's limit is one of batches, after compression.
+                        "batch.size": min(_MESSAGE_BYTES, most_bytes),
                         # A page fits into the queue, which every transaction leaves empty.
                         "queue.buffering.max.messages": 1_000_000,
                         "transaction.timeout.ms": 60_000,
@@ -65,50 +79,65 @@ class PageSender:
             )
             self._producer.init_transactions(_TIMEOUT_SECONDS)
 
-    def send(self, page: Page) -> None:
-        """Commit the page together with its watermark."""
+    def send(self, page: ChainedPage) -> None:
+        """Commit the page together with its source offset."""
         with translated_errors():
             self._producer.begin_transaction()
             # Faster than produce_batch, and Kafka has the first messages while the last ones are handed over.
-            produce, topic = self._producer.produce, self._topic
-            partitions = partitions_of(page.keys, self.partitions)
-            for key, message, partition in zip(page.keys, page.messages, partitions, strict=True):
-                produce(topic, message, key, partition)
-            self._produce_watermark(replace(page.watermark, partitions=self.partitions))
+            # A deque of no length makes the calls faster than a loop.
+            calls = map(
+                self._producer.produce,
+                repeat(self._topic),
+                page.messages(),
+                page.page.keys,
+                page.partitions,
+            )
+            deque(calls, maxlen=0)
+            self._produce_offset(page.offset)
             self._producer.commit_transaction(_TIMEOUT_SECONDS)
 
-    def commit_watermarks(self, watermarks: Iterable[Watermark]) -> None:
-        """Commit watermarks without a page, all or none."""
+    def commit_offsets(self, offsets: Iterable[SourceOffset]) -> None:
+        """Commit source offsets without a page, all or none."""
         with translated_errors():
             self._producer.begin_transaction()
-            for watermark in watermarks:
-                self._produce_watermark(watermark)
+            for offset in offsets:
+                self._produce_offset(offset)
             self._producer.commit_transaction(_TIMEOUT_SECONDS)
 
-    def _produce_watermark(self, watermark: Watermark) -> None:
+    def _produce_offset(self, offset: SourceOffset) -> None:
         self._producer.produce(
             STATE_TOPIC,
-            watermark.encode(),
-            state_key(watermark.source_id, self._stream),
+            offset.encode(),
+            state_key(self._mrf, self._stream, offset.source_id),
             partition=_STATE_PARTITION,
         )
 
-    def watermarks(self) -> dict[str, Watermark]:
-        """Return what has been sent of this stream, by source_id.
+    def offsets(self, needed: Collection[str] = ()) -> dict[str, SourceOffset]:
+        """Return what has been sent of this MRF and stream, by source_id.
 
-        Reads to the end that the state topic had after our predecessor was fenced. Open transactions of
-        other producers may hold that end back for a while; to stop before it could miss our own watermark.
+        Reads to the end that the state topic had after our predecessor was fenced. Open transactions of other
+        producers may delay that; a read that stopped before them could miss our own record.
+
+        Raises:
+            StoppedError: the record of a source that is `needed` cannot be decoded.
         """
-        records: dict[str, bytes] = {}
+        records: dict[bytes, bytes] = {}
         place = TopicPartition(STATE_TOPIC, _STATE_PARTITION, OFFSET_BEGINNING)
         with closing(committed_messages(self._settings, [place])) as messages:
             for message in messages:
                 key, value = message.key(), message.value()
-                if key is not None and value is not None:
-                    records[bytes(key).decode()] = bytes(value)
-        suffix = f"|{self._stream}"
-        sources = {key.removesuffix(suffix): value for key, value in records.items() if key.endswith(suffix)}
-        return {source_id: Watermark.decode(source_id, value) for source_id, value in sources.items()}
+                if key is None:
+                    continue
+                if value is None:
+                    records.pop(bytes(key), None)
+                else:
+                    records[bytes(key)] = bytes(value)
+        return decoded(records, self._mrf, self._stream, needed)
+
+    def is_topic_unused(self) -> bool:
+        """Return whether nothing was ever written to the topic, committed or not."""
+        places = [TopicPartition(self._topic, number) for number in range(self.topic_partitions)]
+        return not any(offsets(self._admin, places, LATEST).values())
 
     def close(self) -> None:
         """Give the client up; what it had not committed is aborted by its successor."""
@@ -117,3 +146,14 @@ class PageSender:
         with suppress(KafkaException), warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)
             self._producer.close()
+
+    def _max_row_bytes(self, topic_bytes: int) -> int:
+        """Return what a row's key and JSON may have; raise ConfigurationError if that is too little."""
+        client_bytes = int(self._settings.get("message.max.bytes", _MESSAGE_BYTES))
+        most = min(topic_bytes, client_bytes)
+        if most < _LEAST_MESSAGE_BYTES:
+            raise ConfigurationError(
+                f"messages of at most {most} bytes are too short: set {self._topic}'s max.message.bytes and "
+                f"KAFKA_MESSAGE_MAX_BYTES to {_LEAST_MESSAGE_BYTES} or more"
+            )
+        return most - _OVERHEAD_BYTES

@@ -1,18 +1,95 @@
-"""What the warehouse's ledger says."""
+"""What the warehouse's ledger says of a topic, and what Kafka has beyond it."""
 
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import closing, contextmanager
+
+from confluent_kafka import Message, TopicPartition
+
+from crmbot_core import ledger
+from crmbot_core.errors import ConfigurationError, StoppedError
+from crmbot_core.kafka import EARLIEST, LATEST, admin_client, offsets, topic_id
+from crmbot_core.ledger import Position
 from crmbot_core.settings import WarehouseSettings
-from crmbot_core.warehouse import connect, translated_errors
-
-_ENDS = """
-    SELECT kafka_partition, max(end_offset) FROM crm_bot_ledger
-    WHERE topic = %s AND topic_id = %s GROUP BY kafka_partition
-"""
+from crmbot_core.warehouse import Connection, connect, translated_errors
+from crmbot_producer.committed import committed_messages
 
 
-def loaded_ends(settings: WarehouseSettings, topic: str, topic_id: str) -> dict[int, int]:
-    """Return the next offset to load of each partition; one that was never loaded is left out.
+@contextmanager
+def ledger_snapshot(settings: WarehouseSettings) -> Iterator[Connection]:
+    """Connect and hold one snapshot: a consumer commits rows, dead letters and ledger together.
 
     Raises what `crmbot_core.warehouse.connect` and `translated_errors` raise.
     """
-    with connect(settings) as connection, translated_errors():
-        return dict(connection.execute(_ENDS, (topic, topic_id)).fetchall())
+    with connect(settings) as connection, translated_errors(), connection.transaction():
+        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        yield connection
+
+
+def checked_positions(
+    connection: Connection, kafka: Mapping[str, str], topic: str, partitions: int
+) -> dict[int, Position]:
+    """Return where each of the topic's partitions stands; one that was never loaded is left out.
+
+    Raises:
+        StoppedError: the ledger speaks of another topic of this name, or of messages that Kafka has lost.
+    """
+    admin = admin_client(kafka)
+    identity = topic_id(admin, topic)
+    positions = ledger.positions(connection, topic, range(partitions))
+    ends = offsets(admin, [TopicPartition(topic, number) for number in range(partitions)], LATEST)
+    for number, position in positions.items():
+        if position.topic_id != identity or position.next_offset > ends[topic, number]:
+            raise StoppedError(
+                f"{topic} partition {number}: the topic was recreated or has lost messages that are loaded, "
+                f"so the ledger does not fit it; first: crmbot-consumer adopt-topic --stream "
+                f"{topic.split('_')[2]}; nothing is changed"
+            )
+    return positions
+
+
+def committed_beyond(
+    kafka: Mapping[str, str],
+    topic: str,
+    partitions: int,
+    positions: Mapping[int, Position],
+    *,
+    lost_too: bool,
+) -> Generator[Message, None, None]:
+    """Yield the committed messages that the ledger does not cover.
+
+    Offsets alone cannot tell: markers of transactions count too.
+
+    Args:
+        kafka: the client's settings.
+        topic: the topic.
+        partitions: how many it has.
+        positions: what the ledger covers.
+        lost_too: whether to pass over what Kafka has deleted, rather than to stop.
+
+    Raises:
+        StoppedError: Kafka has deleted messages that were not loaded.
+        TransientError, ConfigurationError: as `committed_messages`.
+    """
+    places = [
+        TopicPartition(topic, number, positions[number].next_offset if number in positions else 0)
+        for number in range(partitions)
+    ]
+    if lost_too:
+        earliest = offsets(admin_client(kafka), places, EARLIEST)
+        for place in places:
+            place.offset = max(place.offset, earliest[topic, place.partition])
+    yield from committed_messages(kafka, places)
+
+
+def check_all_loaded(
+    kafka: Mapping[str, str], topic: str, partitions: int, positions: Mapping[int, Position]
+) -> None:
+    """Raise ConfigurationError if Kafka has messages that the ledger does not cover."""
+    with closing(committed_beyond(kafka, topic, partitions, positions, lost_too=False)) as messages:
+        waiting = next(messages, None)
+    if waiting is not None:
+        place = f"{topic} partition {waiting.partition()} offset {waiting.offset()}"
+        raise ConfigurationError(
+            f"not everything is loaded yet: {place}; nothing is changed. Stop the producer, wait until the "
+            "consumers have caught up, then try again"
+        )

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from zlib import crc32
 
 from crmbot_core.errors import ConfigurationError
+from crmbot_producer.source_offset import SourceOffset
 from crmbot_producer.sqlite import Identity
-from crmbot_producer.watermark import Watermark
 
 
 def partitions_of(keys: Iterable[bytes], partitions: int) -> list[int]:
@@ -17,19 +17,19 @@ def partitions_of(keys: Iterable[bytes], partitions: int) -> list[int]:
     return [crc32(key) % partitions for key in keys]
 
 
-def sent_watermarks(identities: Sequence[Identity], known: Mapping[str, Watermark]) -> list[Watermark]:
-    """Return the watermarks of the file's identities under which something was sent, oldest first."""
+def sent_offsets(identities: Sequence[Identity], known: Mapping[str, SourceOffset]) -> list[SourceOffset]:
+    """Return the known source offsets of the file's identities, oldest first."""
     return [known[identity.source_id] for identity in identities if identity.source_id in known]
 
 
-def partitions_in_use(sent: Sequence[Watermark], found: int) -> int:
+def partitions_in_use(sent: Sequence[SourceOffset], found: int) -> int:
     """Return the number of partitions that a file's rows are spread over.
 
     Args:
-        sent: the watermarks of the file's identities, oldest first; all of a file share one number.
+        sent: the source offsets of the file's identities, oldest first; all of a file share one number.
         found: what the topic has now; a file of which nothing was sent yet takes it.
     """
-    return (sent[-1].partitions if sent else None) or found
+    return next((offset.partitions for offset in reversed(sent) if offset.partitions), found)
 
 
 def check_topic(topic: str, stream: str, partitions: int, found: int) -> None:
@@ -40,7 +40,7 @@ def check_topic(topic: str, stream: str, partitions: int, found: int) -> None:
     """
     if found < partitions:
         raise ConfigurationError(
-            f"topic {topic} has {found} partitions, but rows go to {partitions} of them: it was made again. "
+            f"topic {topic} has {found} partitions, but rows go to {partitions} of them: it was recreated. "
             f"Make it with PARTITIONS={partitions}, or spread rows over what is there by "
             f"crmbot-producer repartition --stream {stream}"
         )

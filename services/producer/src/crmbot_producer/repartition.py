@@ -1,20 +1,17 @@
 """Spreads a file's rows over all partitions that its topic has now; the rows of a lead stay in order."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from typing import NamedTuple
 
-from confluent_kafka import TopicPartition
-
 from crmbot_core.errors import ConfigurationError, StoppedError
-from crmbot_core.kafka import admin_client, topic_id
-from crmbot_producer.committed import committed_messages
 from crmbot_producer.kafka import PageSender
-from crmbot_producer.ledger import loaded_ends
-from crmbot_producer.partitions import partitions_in_use, sent_watermarks
+from crmbot_producer.ledger import check_all_loaded, checked_positions, ledger_snapshot
+from crmbot_producer.partitions import partitions_in_use, sent_offsets
 from crmbot_producer.settings import RepartitionSettings
-from crmbot_producer.sqlite import BotFile
+from crmbot_producer.source_offset import SourceOffset
+from crmbot_producer.sqlite import BotFile, Identity
 
 
 class Spread(NamedTuple):
@@ -27,27 +24,29 @@ class Spread(NamedTuple):
 def repartition(settings: RepartitionSettings, kafka: Mapping[str, str]) -> Spread:
     """Let the file's next rows go to all partitions of the topic.
 
-    A row may go to another partition than its lead's earlier rows only when these are in the warehouse. So a
-    running producer is fenced, which ends with 3, and what it committed has to be loaded. A producer that
-    starts meanwhile fences this: then nothing is changed.
+    A lead may change partition only after its earlier rows are loaded. So a running producer is fenced, which
+    ends with 3, and what it committed has to be loaded. A producer started meanwhile fences this command,
+    which then changes nothing.
 
     Raises:
-        ConfigurationError: not everything that was sent is loaded yet.
+        ConfigurationError: not everything is sent and loaded yet.
         StoppedError: a producer has taken over, or Kafka lost what was to be loaded.
         TransientError: the file, the broker or the warehouse is away.
     """
     with closing(BotFile(settings.database, settings.contract, settings.mrf)) as file:
         identities = file.identities()
     with closing(PageSender(kafka, settings.mrf, settings.stream, settings.topic)) as sender:
-        sent = sent_watermarks(identities, sender.watermarks())
+        known = sender.offsets({identity.source_id for identity in identities})
+        sent = sent_offsets(identities, known)
         now = sender.topic_partitions
         if not sent:
             return Spread(None, now)
         before = partitions_in_use(sent, now)
         if before != now:
+            _check_all_sent(settings.stream, identities, known)
             _check_all_loaded(settings, kafka, now)
             try:
-                sender.commit_watermarks([replace(watermark, partitions=now) for watermark in sent])
+                sender.commit_offsets([replace(offset, partitions=now) for offset in sent])
             except StoppedError as error:
                 raise StoppedError(
                     f"{error}; nothing is changed: stop the producer, then try again"
@@ -56,18 +55,19 @@ def repartition(settings: RepartitionSettings, kafka: Mapping[str, str]) -> Spre
 
 
 def _check_all_loaded(settings: RepartitionSettings, kafka: Mapping[str, str], partitions: int) -> None:
-    """Raise ConfigurationError if Kafka has messages that the ledger does not cover.
+    """Raise ConfigurationError if Kafka has messages that the ledger does not cover."""
+    with ledger_snapshot(settings) as connection:
+        positions = checked_positions(connection, kafka, settings.topic, partitions)
+    check_all_loaded(kafka, settings.topic, partitions, positions)
 
-    Offsets alone cannot tell: markers of transactions count too.
-    """
-    topic = settings.topic
-    ends = loaded_ends(settings, topic, topic_id(admin_client(kafka), topic))
-    starts = [TopicPartition(topic, number, ends.get(number, 0)) for number in range(partitions)]
-    with closing(committed_messages(kafka, starts)) as messages:
-        waiting = next(messages, None)
-    if waiting is not None:
-        place = f"{topic} partition {waiting.partition()} offset {waiting.offset()}"
-        raise ConfigurationError(
-            f"not everything is loaded yet: {place}; nothing is changed. Stop the producer, wait until the "
-            "consumers have caught up, then try again"
-        )
+
+def _check_all_sent(stream: str, identities: Sequence[Identity], known: Mapping[str, SourceOffset]) -> None:
+    """Raise ConfigurationError if a resend is under way: loaded rows behind the record would come again."""
+    for identity in identities:
+        offset = known.get(identity.source_id)
+        newest = min(max(offset.last_ids.values(), default=0), identity.ends_at) if offset else 0
+        if offset and offset.transaction_id < newest:
+            raise ConfigurationError(
+                f"rows after {offset.transaction_id} are to be sent again; nothing is changed. Start the "
+                f"producer of {stream}, wait until it has sent them and they are loaded, then try again"
+            )

@@ -3,20 +3,21 @@
 import sys
 import threading
 import time
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 
-from crmbot_core.errors import TransientError
+from crmbot_core.errors import StoppedError, TransientError
 from crmbot_core.lifecycle import Backoff
 from crmbot_core.stuck import StuckDetector
 from crmbot_core.telemetry import Health, Logger
 from crmbot_producer import metrics
+from crmbot_producer.chain import ChainedPage, chained
 from crmbot_producer.kafka import PageSender
-from crmbot_producer.partitions import check_topic, partitions_in_use, sent_watermarks
+from crmbot_producer.partitions import check_topic, partitions_in_use, sent_offsets
+from crmbot_producer.reader import PageReader, checked_identities
 from crmbot_producer.settings import ProducerSettings
-from crmbot_producer.sqlite import BotFile, Identity, Page
-from crmbot_producer.watermark import Watermark, check_file
+from crmbot_producer.source_offset import SourceOffset, nothing_sent
+from crmbot_producer.sqlite import BotFile, Identity
 
 # The reader's thread makes a page while this one hands over the page before it: with Python's 5 ms it would
 # wait that long each time it needs the interpreter.
@@ -26,8 +27,8 @@ _SWITCH_SECONDS = 0.0005
 class ProducerRun:
     """Sends new rows until `stop` is set.
 
-    The work is done in sessions. A transient failure ends a session; the next one fences it, reads the
-    watermark back and goes on from there, so that no failure needs a path of its own.
+    The work is done in sessions. A transient failure ends a session; the next one fences it, reads the source
+    offsets back and resumes from there, so that no failure needs a path of its own.
     """
 
     def __init__(
@@ -75,27 +76,51 @@ class ProducerRun:
     def _session(self) -> None:
         settings = self._settings
         with closing(BotFile(settings.database, settings.contract, settings.mrf)) as file:
-            identities = file.identities()
+            # Refuses another bot's file before a predecessor is fenced.
+            sources = {identity.source_id for identity in file.identities()}
             with closing(PageSender(self._kafka, settings.mrf, settings.stream, settings.topic)) as sender:
-                known = sender.watermarks()
-                self._spread(
-                    sender, partitions_in_use(sent_watermarks(identities, known), sender.topic_partitions)
-                )
+                known = sender.offsets(sources)
+                identities = checked_identities(file, settings.stream, known)
+                if not known:
+                    self._begin(sender, identities)
+                partitions = self._partitions(sender, sent_offsets(identities, known))
                 for identity in identities:
-                    fresh = Watermark(identity.source_id, identity.starts_after, None)
-                    watermark = known.get(identity.source_id, fresh)
+                    reader = PageReader(
+                        file,
+                        settings.stream,
+                        identities,
+                        identity,
+                        page_rows=settings.page_rows,
+                        max_row_bytes=sender.max_row_bytes,
+                    )
+                    offset = known.get(identity.source_id, nothing_sent(identity))
                     is_present = identity is identities[-1]
                     self._logger.info(
                         "sending",
                         source_id=identity.source_id,
-                        after=watermark.transaction_id,
+                        after=offset.transaction_id,
                         present=is_present,
                     )
-                    self._send(file, sender, identity, watermark, is_present=is_present)
+                    self._send(sender, reader, offset, partitions, is_present=is_present)
 
-    def _spread(self, sender: PageSender, partitions: int) -> None:
-        """Let the sender use as many partitions as its predecessors did."""
+    def _begin(self, sender: PageSender, identities: Sequence[Identity]) -> None:
+        """Commit the first records of an MRF and stream: from now on their absence means that they were lost.
+
+        Raises:
+            StoppedError: they were lost.
+        """
+        if not sender.is_topic_unused():
+            raise StoppedError(
+                f"{self._settings.topic} is not empty, but Kafka has no record of what was sent: the state "
+                "was lost. Rebuild it from the warehouse: "
+                f"crmbot-producer resend --stream {self._settings.stream}"
+            )
+        sender.commit_offsets(map(nothing_sent, identities))
+
+    def _partitions(self, sender: PageSender, sent: Sequence[SourceOffset]) -> int:
+        """Return how many partitions rows go to: as many as before, whatever the topic has now."""
         topic, stream, found = self._settings.topic, self._settings.stream, sender.topic_partitions
+        partitions = partitions_in_use(sent, found)
         check_topic(topic, stream, partitions, found)
         if found > partitions:
             self._logger.warning(
@@ -103,48 +128,48 @@ class ProducerRun:
                 reason=f"{topic} has {found} partitions, and rows stay in the first {partitions}, in order; "
                 f"to use all: crmbot-producer repartition --stream {stream}",
             )
-        sender.partitions = partitions
+        return partitions
 
     def _send(
-        self, file: BotFile, sender: PageSender, identity: Identity, watermark: Watermark, *, is_present: bool
+        self,
+        sender: PageSender,
+        reader: PageReader,
+        offset: SourceOffset,
+        partitions: int,
+        *,
+        is_present: bool,
     ) -> None:
-        """Send the identity's rows after the watermark, and wait for more if it is the file's present one.
-
-        A second thread reads the next page while Kafka commits this one.
-        """
-        limit = self._settings.page_rows
-
-        def read(after: Watermark) -> tuple[Page | None, int]:
-            page = file.page(identity, after.transaction_id, limit)
-            if is_present:
-                # After the page was read: a file that was replaced before that is noticed before it is sent.
-                check_file(after, file.event_id(after.transaction_id), file.path)
-            is_full = page is not None and len(page.keys) == limit
-            return page, file.newest_id() if is_full else 0
-
-        with ThreadPoolExecutor(1, thread_name_prefix="read") as reader:
-            coming = reader.submit(read, watermark)
-            while not self._stop.is_set():
+        """Send an identity's rows, and wait for more if it is the file's present one."""
+        with closing(reader.looks(offset, self._pause)) as looks:
+            for look in looks:
+                if self._stop.is_set():
+                    return
                 self.health.beat()
-                page, newest = coming.result()
-                if page is not None:
-                    coming = reader.submit(read, page.watermark)
-                    self._send_page(sender, page)
-                    watermark = page.watermark
-                elif not is_present:
+                if look.page is not None:
+                    offset = self._send_page(sender, chained(look.page, offset, partitions))
+                if not is_present and not look.has_more:
                     return
                 self.health.set_ready()
                 self._backoff.reset()
                 self._stuck.progressed()
-                metrics.BACKLOG_ROWS.labels(*self._labels).set(max(0, newest - watermark.transaction_id))
-                if page is None or len(page.keys) < limit:
-                    coming.result()
-                    self._stop.wait(self._settings.poll_seconds)
-                    coming = reader.submit(read, watermark)
+                metrics.LAST_ID.labels(*self._labels).set(offset.transaction_id)
+                metrics.BACKLOG_ROWS.labels(*self._labels).set(look.newest_id - offset.transaction_id)
 
-    def _send_page(self, sender: PageSender, page: Page) -> None:
+    def _pause(self) -> None:
+        self._stop.wait(self._settings.poll_seconds)
+
+    def _send_page(self, sender: PageSender, page: ChainedPage) -> SourceOffset:
+        """Commit a page; return how far the identity is sent now."""
         started = time.monotonic()
         sender.send(page)
         metrics.TRANSACTION_SECONDS.labels(*self._labels).observe(time.monotonic() - started)
-        metrics.ROWS_SENT.labels(*self._labels).inc(len(page.keys))
-        metrics.LAST_ID.labels(*self._labels).set(page.watermark.transaction_id)
+        metrics.ROWS_SENT.labels(*self._labels).inc(len(page.partitions))
+        for transaction_id, reason in page.page.not_carried.items():
+            metrics.ROWS_NOT_CARRIED.labels(*self._labels).inc()
+            self._logger.warning(
+                "row not carried",
+                source_id=page.offset.source_id,
+                transaction_id=transaction_id,
+                reason=f"{reason}: it becomes a dead letter",
+            )
+        return page.offset

@@ -43,6 +43,10 @@ class RepartitionSettings(FileSettings, WarehouseSettings):
     """What `crmbot-producer repartition` reads."""
 
 
+class RecoverySettings(FileSettings, WarehouseSettings):
+    """What `crmbot-producer resend` and `new-source` read."""
+
+
 class AuditSettings(LogSettings, WarehouseSettings):
     """What `crmbot-producer audit` reads."""
 

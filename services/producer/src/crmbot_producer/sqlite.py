@@ -1,46 +1,43 @@
 """The bot's file, read-only."""
 
-import json
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from hashlib import md5
 from pathlib import Path
 from typing import NamedTuple
 
 from crmbot_core.contracts import Stream
-from crmbot_core.contracts.models import SCHEMA_VERSION
+from crmbot_core.contracts.digest import digest_of_text
+from crmbot_core.contracts.models import SCHEMA_VERSION, UUID_PATTERN
 from crmbot_core.errors import ConfigurationError, StoppedError, TransientError
-from crmbot_producer.watermark import Watermark
+from crmbot_producer.sqlite_page import AS_IT_IS, PAGE, PARAMETERS, Page, PageQuery, event_name
 
 _BUSY_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
 class Identity:
-    """A source_id of the file and the rows that are its own: starts_after < transaction_id <= ends_at."""
+    """A source_id of the file and the rows that are its own: starts_after < transaction_id <= ends_at.
+
+    `lost_up_to` is its newest row that was sent before a restore took it away, None if none was.
+    """
 
     source_id: str
     starts_after: int
     ends_at: int
-
-
-class Page(NamedTuple):
-    """Rows in the order of transaction_id as they are sent, keys and messages (JSON), and their watermark."""
-
-    keys: list[bytes]
-    messages: list[bytes]
-    watermark: Watermark
+    lost_up_to: int | None = None
 
 
 _NO_END = 2**63 - 1
-_AS_IT_IS = "surrogateescape"
+_MESSAGE_BYTES = 1_000_000
+_NO_UUID = "backslashreplace"  # bytes that are no text make no event_id that the warehouse could have
 _DIGEST_ROWS = 10_000
 
 
 class RowDigest(NamedTuple):
-    """A row for comparison: `digest` is the md5 of `digest_text`, in SQLite as in the warehouse."""
+    """A row for comparison: `digest` is that of `crmbot_core.contracts.digest`."""
 
     transaction_id: int
     event_id: str
@@ -78,74 +75,117 @@ class BotFile:
             )
             self._connection.text_factory = bytes
             self._inode = path.stat().st_ino
-            self._page_sql = _page_sql(stream)
+            self._page_query = PageQuery(stream)
             self._digest_sql = _digest_sql(stream)
 
     def close(self) -> None:
         self._connection.close()
 
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Let all reads inside see one state of the file; the bot may be unable to commit meanwhile."""
+        with self._errors():
+            if self._was_replaced():
+                raise TransientError(f"{self.path} is not the file that was opened: opening it again")
+            self._connection.execute("BEGIN")
+        try:
+            yield
+        finally:
+            with self._errors():
+                if self._connection.in_transaction:  # some errors end it
+                    self._connection.execute("COMMIT")
+
     def identities(self) -> list[Identity]:
         """Return the file's identities, oldest first; the last one is the present one."""
         with self._errors():
             rows = self._connection.execute(
-                "SELECT source_id, stream, mrf, schema_version, starts_after "
-                "FROM source ORDER BY starts_after"
+                "SELECT source_id, stream, mrf, schema_version, starts_after, lost_up_to "
+                "FROM source ORDER BY starts_after, rowid"
             ).fetchall()
         rows = [
-            (id_.decode(), stream.decode(), mrf.decode(), version, after)
-            for id_, stream, mrf, version, after in rows
+            (*(text.decode(errors=AS_IT_IS) for text in (id_, stream, mrf)), *numbers)
+            for id_, stream, mrf, *numbers in rows
         ]
         if not rows:
             raise TransientError(f"{self.path} is half made: it has no source_id (yet)")
-        for _, stream, mrf, version, _ in rows:
+        for source_id, stream, mrf, version, *_ in rows:
             if (stream, mrf, version) != (self._stream.name, self._mrf, SCHEMA_VERSION):
                 raise ConfigurationError(
                     f"{self.path} holds {stream} of {mrf}, schema version {version}, not {self._stream.name} "
                     f"of {self._mrf}, version {SCHEMA_VERSION}: check MRF, STREAM and DATA_DIR"
                 )
+            if not re.fullmatch(UUID_PATTERN, source_id):
+                raise ConfigurationError(
+                    f"{self.path} does not fit the contract: source_id {source_id!r} is not a lower-case UUID"
+                )
         ends = [row[4] for row in rows[1:]] + [_NO_END]
-        return [Identity(row[0], row[4], end) for row, end in zip(rows, ends, strict=True)]
+        return [
+            Identity(source_id, starts_after, end, lost_up_to)
+            for (source_id, *_, starts_after, lost_up_to), end in zip(rows, ends, strict=True)
+        ]
 
-    def page(self, identity: Identity, after: int, limit: int) -> Page | None:
-        """Return up to `limit` rows of the identity with transaction_id > `after`, None if there are none."""
+    def page(
+        self, identity: Identity, after: int, limit: int, max_bytes: int = _MESSAGE_BYTES
+    ) -> Page | None:
+        """Return rows of the identity with transaction_id > `after`, None if there are none.
+
+        At most `limit` rows, fewer where they are large. A row whose message and key exceed `max_bytes`, or
+        that has a BLOB, is a stub.
+        """
+        parameters = (SCHEMA_VERSION, identity.source_id, self._mrf, after, identity.ends_at, limit)
+
+        def digest_text(transaction_id: int) -> bytes:
+            row = (*parameters[:3], transaction_id - 1, transaction_id, 1)
+            text: bytes = self._connection.execute(self._digest_sql, row).fetchone()[-1]
+            return text
+
         with self._errors():
-            if self._was_replaced():
-                raise TransientError(f"{self.path} is not the file that was opened: opening it again")
-            last_id, last_event_id, lead_ids, messages = self._connection.execute(
-                self._page_sql,
-                (SCHEMA_VERSION, identity.source_id, self._mrf, after, identity.ends_at, limit),
-            ).fetchone()
-        if last_id is None:
-            return None
-        # The bot's bytes stay what they are, UTF-8 or not: the consumer decides about them.
-        keys = [key.encode(errors=_AS_IT_IS) for key in json.loads(lead_ids.decode(errors=_AS_IT_IS))]
-        watermark = Watermark(identity.source_id, last_id, last_event_id.decode())
-        return Page(keys, messages.split(b"\n"), watermark)
+            return self._page_query.read(self._connection, parameters, max_bytes, digest_text)
 
-    def digests(self, identity: Identity, up_to: int) -> Iterator[RowDigest]:
-        """Yield a digest of each of the identity's rows up to `up_to`, in order, with one page in memory."""
+    def digests(self, identity: Identity) -> Iterator[RowDigest]:
+        """Yield a digest of each of the identity's rows, in order, with one page's digests in memory."""
         after = identity.starts_after
-        end = min(up_to, identity.ends_at)
+        while True:
+            page = (SCHEMA_VERSION, identity.source_id, self._mrf, after, identity.ends_at, _DIGEST_ROWS)
+            with self._errors():
+                rows = [
+                    RowDigest(transaction_id, event_id.decode(errors=_NO_UUID), digest_of_text(text))
+                    for transaction_id, event_id, text in self._connection.execute(self._digest_sql, page)
+                ]
+            yield from rows
+            if len(rows) < _DIGEST_ROWS:
+                return
+            after = rows[-1].transaction_id
+
+    def event_ids(self, identity: Identity) -> Iterator[tuple[int, str]]:
+        """Yield transaction_id and event_id of the identity's rows, in order, with one page in memory."""
+        after = identity.starts_after
+        query = (
+            f"SELECT transaction_id, event_id FROM {self._stream.name} "
+            "WHERE transaction_id > ? AND transaction_id <= ? ORDER BY transaction_id LIMIT ?"
+        )
         while True:
             with self._errors():
-                rows = self._connection.execute(
-                    self._digest_sql,
-                    (SCHEMA_VERSION, identity.source_id, self._mrf, after, end, _DIGEST_ROWS),
-                ).fetchall()
-            for transaction_id, event_id, text in rows:
-                digest = md5(text, usedforsecurity=False).hexdigest()
-                yield RowDigest(transaction_id, event_id.decode(), digest)
+                rows = self._connection.execute(query, (after, identity.ends_at, _DIGEST_ROWS)).fetchall()
+            yield from ((transaction_id, event_name(event_id)) for transaction_id, event_id in rows)
             if len(rows) < _DIGEST_ROWS:
                 return
             after = rows[-1][0]
 
+    def row_json(self, identity: Identity, transaction_id: int) -> bytes | None:
+        """Return a row's message without the chain's fields, None if there is no such row or none is made."""
+        parameters = (SCHEMA_VERSION, identity.source_id, self._mrf, transaction_id)
+        with self._errors():
+            row = self._connection.execute(_row_sql(self._stream), parameters).fetchone()
+        return None if row is None else row[0]
+
     def event_id(self, transaction_id: int) -> str | None:
-        """Return the event_id of a row, or None if there is no such row."""
+        """Return a row's event_id as `sqlite_page.event_name` gives it, None if there is no such row."""
         with self._errors():
             row = self._connection.execute(
                 f"SELECT event_id FROM {self._stream.name} WHERE transaction_id = ?", (transaction_id,)
             ).fetchone()
-        return None if row is None else row[0].decode()
+        return None if row is None else event_name(row[0])
 
     def count(self, up_to: int) -> int:
         """Return the number of rows with transaction_id <= `up_to`."""
@@ -184,29 +224,19 @@ class BotFile:
             ) from error
 
 
-# What the rows of a file have in common is not in its rows.
-_PARAMETERS = {"schema_version": "?1", "source_id": "?2", "mrf": "?3"}
-_PAGE = "WHERE transaction_id > ?4 AND transaction_id <= ?5 ORDER BY transaction_id LIMIT ?6"
-
-
-def _page_sql(stream: Stream) -> str:
-    """Return the query of a page as one row, so that SQLite makes it in one step while other threads run.
-
-    JSON has no bare line feed, so line feeds part the messages. A bare column beside max() is of the row that
-    has the maximum.
-    """
-    fields = ", ".join(f"'{name}', {_PARAMETERS.get(name, name)}" for name in stream.column_names)
-    return (
-        "SELECT max(transaction_id), event_id, json_group_array(lead_id), "
-        "group_concat(message, char(10)) FROM ("
-        f"SELECT transaction_id, event_id, lead_id, json_object({fields}) AS message "
-        f"FROM {stream.name} {_PAGE})"
-    )
-
-
 def _digest_sql(stream: Stream) -> str:
     fields = " || char(31) || ".join(
-        f"coalesce({name}, '')" if column.nullable else _PARAMETERS.get(name, name)
-        for name, column in zip(stream.column_names, stream.columns, strict=True)
+        f"coalesce({column.name}, '')" if column.nullable else PARAMETERS.get(column.name, column.name)
+        for column in stream.row_columns
     )
-    return f"SELECT transaction_id, event_id, {fields} FROM {stream.name} {_PAGE}"
+    return f"SELECT transaction_id, event_id, {fields} FROM {stream.name} {PAGE}"
+
+
+def _row_sql(stream: Stream) -> str:
+    """Return the query of one row's JSON; JSON cannot hold a BLOB."""
+    fields = ", ".join(f"'{c.name}', {PARAMETERS.get(c.name, c.name)}" for c in stream.row_columns)
+    is_blob = " OR ".join(f"typeof({column.name}) = 'blob'" for column in stream.sqlite_columns)
+    return (
+        f"SELECT CASE WHEN NOT ({is_blob}) THEN json_object({fields}) END "
+        f"FROM {stream.name} WHERE transaction_id = ?4"
+    )

@@ -1,22 +1,27 @@
-"""Makes the topics of an MRF."""
+"""Makes the topics of an MRF, with the settings that the promises rest on."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
+from confluent_kafka.admin import (
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewPartitions,
+    NewTopic,
+    ResourceType,
+)
 
 from crmbot_core.contracts import STREAMS
 from crmbot_core.errors import ConfigurationError, CrmBotError
 from crmbot_core.kafka import ADMIN_TIMEOUT_SECONDS, STATE_TOPIC, admin_client, partition_count, wait_for
+from crmbot_core.topic_settings import required_settings, topic_settings, wrong_settings
 from crmbot_producer.settings import TopicSettings
 
-_STATE_CONFIG = {
-    "cleanup.policy": "compact",
-    # The whole topic is read at every start of a producer: keep it short.
-    "segment.ms": str(10 * 60 * 1000),
-    "min.cleanable.dirty.ratio": "0.1",
-}
+# The whole topic is read at every start of a producer: keep it short.
+_SHORT = {"segment.ms": str(10 * 60 * 1000), "min.cleanable.dirty.ratio": "0.1"}
 
 
 class Topics(NamedTuple):
@@ -26,31 +31,29 @@ class Topics(NamedTuple):
     raised: list[str]
 
 
-def make_topics(kafka: Mapping[str, str], settings: TopicSettings) -> Topics:
-    """Make the topics and partitions that are missing. Safe to run twice and by two at once.
+def make_topics(
+    kafka: Mapping[str, str], settings: TopicSettings, say: Callable[[str], None] = print
+) -> Topics:
+    """Make the topics and partitions that are missing, and put wrong settings of topics right.
+
+    Safe to run twice and by two at once. `say` is told of each setting that is put right.
 
     Raises:
         ConfigurationError: a topic has more partitions than it should, or the broker refuses.
         TransientError: the broker does not answer.
     """
     admin = admin_client(kafka)
+    retention = {"retention.ms": str(settings.retention_hours * 3_600_000)}
+    extra = {stream.topic(settings.mrf): retention for stream in STREAMS.values()} | {STATE_TOPIC: _SHORT}
     wanted = [
         NewTopic(
-            stream.topic(settings.mrf),
-            num_partitions=settings.partitions,
+            topic,
+            num_partitions=1 if topic == STATE_TOPIC else settings.partitions,
             replication_factor=settings.replication_factor,
-            config={"cleanup.policy": "delete", "retention.ms": str(settings.retention_hours * 3_600_000)},
+            config=required_settings(topic, settings.replication_factor) | own,
         )
-        for stream in STREAMS.values()
+        for topic, own in extra.items()
     ]
-    wanted.append(
-        NewTopic(
-            STATE_TOPIC,
-            num_partitions=1,
-            replication_factor=settings.replication_factor,
-            config=_STATE_CONFIG,
-        )
-    )
     made = []
     for name, answer in admin.create_topics(wanted, request_timeout=ADMIN_TIMEOUT_SECONDS).items():
         try:
@@ -59,8 +62,13 @@ def make_topics(kafka: Mapping[str, str], settings: TopicSettings) -> Topics:
         except CrmBotError as error:
             if not _already_there(error):
                 raise
+    found_there = sorted(extra.keys() - set(made))
+    for topic in found_there:
+        _put_settings_right(admin, topic, say)
     raised = []
-    for topic in sorted({stream.topic(settings.mrf) for stream in STREAMS.values()} - set(made)):
+    for topic in found_there:
+        if topic == STATE_TOPIC:
+            continue
         found = partition_count(admin, topic)
         if found > settings.partitions:
             raise ConfigurationError(
@@ -71,6 +79,21 @@ def make_topics(kafka: Mapping[str, str], settings: TopicSettings) -> Topics:
             _raise_partitions(admin, topic, settings.partitions)
             raised.append(topic)
     return Topics(made, raised)
+
+
+def _put_settings_right(admin: AdminClient, topic: str, say: Callable[[str], None]) -> None:
+    found = topic_settings(admin, topic)
+    wrong = wrong_settings(admin, topic, found)
+    if not wrong:
+        return
+    entries = [
+        ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET) for name, value in wrong.items()
+    ]
+    resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=entries)
+    (answer,) = admin.incremental_alter_configs([resource], request_timeout=ADMIN_TIMEOUT_SECONDS).values()
+    wait_for(answer)
+    for name, value in wrong.items():
+        say(f"{topic}: {name} is {value} now, was {found.get(name)}")
 
 
 def _raise_partitions(admin: AdminClient, topic: str, partitions: int) -> None:

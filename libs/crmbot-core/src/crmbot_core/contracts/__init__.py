@@ -1,6 +1,6 @@
 """The contract of the two streams: models, streams and the check of whole batches."""
 
-from crmbot_core.contracts.models import Action, Nature, Transaction
+from crmbot_core.contracts.models import Action, Nature, Stub, Transaction
 from crmbot_core.contracts.streams import ACTIONS, NATURE, STREAMS, Column, Stream, stream_named
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "Column",
     "Nature",
     "Stream",
+    "Stub",
     "Transaction",
     "stream_named",
 ]

@@ -69,13 +69,38 @@ class BatchCheck:
         try:
             fields = self._model.model_validate_json(value).model_dump().values()
         except ValidationError as error:
-            return _reason(error)
+            return self._reason(error)
         return tuple(b"" if field is None else copy_field(str(field).encode()) for field in fields)
+
+    def _reason(self, error: ValidationError) -> str:
+        """Say what breaks the contract without quoting the message, which may hold personal data.
+
+        The names of unknown fields are the message's own.
+        """
+        problems = error.errors(include_url=False, include_context=False, include_input=False)
+        return "; ".join(f"{self._place(problem['loc'])}: {problem['msg']}" for problem in problems[:3])
+
+    def _place(self, location: tuple[int | str, ...]) -> str:
+        if not location:
+            return "message"
+        return str(location[0]) if location[0] in self._model.model_fields else "unknown field"
+
+
+_ESCAPES = {b"\\": b"\\\\", b"\t": b"\\t", b"\n": b"\\n", b"\r": b"\\r"}
+_UNESCAPED = {escape: text for text, escape in _ESCAPES.items()}
+_ESCAPE = re.compile(rb"\\.", re.DOTALL)
 
 
 def copy_field(text: bytes) -> bytes:
     """Return a text as a field of COPY's text format."""
-    return text.replace(b"\\", b"\\\\").replace(b"\t", b"\\t").replace(b"\n", b"\\n").replace(b"\r", b"\\r")
+    for character, escape in _ESCAPES.items():
+        text = text.replace(character, escape)
+    return text
+
+
+def text_of_field(field: bytes) -> bytes:
+    """Return the text of a field of COPY's text format that `copy_field` made."""
+    return _ESCAPE.sub(lambda escape: _UNESCAPED[escape[0]], field)
 
 
 def _is_utf8(rows: Sequence[Row]) -> bool:
@@ -86,14 +111,6 @@ def _is_utf8(rows: Sequence[Row]) -> bool:
     except UnicodeDecodeError:
         return False
     return True
-
-
-def _reason(error: ValidationError) -> str:
-    """Say what breaks the contract without quoting the message, which may hold personal data."""
-    problems = error.errors(include_url=False, include_context=False, include_input=False)
-    return "; ".join(
-        f"{'.'.join(map(str, problem['loc'])) or 'message'}: {problem['msg']}" for problem in problems[:3]
-    )
 
 
 def _spelling(schema: dict[str, Any]) -> str:
@@ -109,7 +126,8 @@ def _spelling(schema: dict[str, Any]) -> str:
     if "enum" in schema:
         return f'"({"|".join(map(re.escape, schema["enum"]))})"'
     if schema["type"] == "integer":
-        return f"([1-9][0-9]{{0,{len(str(schema['maximum'])) - 2}}})"
+        zero = "0|" if schema["minimum"] == 0 else ""
+        return f"({zero}[1-9][0-9]{{0,{len(str(schema['maximum'])) - 2}}})"
     if "maxLength" in schema:
         # Bytes, where the contract counts characters: the longest of those are left to pydantic.
         return rf'"([^"\\\x00-\x1f]{{{schema["minLength"]},{schema["maxLength"]}}})"'

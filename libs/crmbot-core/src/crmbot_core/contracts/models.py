@@ -30,10 +30,12 @@ Uuid = Annotated[str, StringConstraints(pattern=UUID_PATTERN)]
 Timestamp = Annotated[str, StringConstraints(pattern=TIMESTAMP_PATTERN)]
 Roubles = Annotated[str, StringConstraints(pattern=ROUBLES_PATTERN)]
 Mrf = Annotated[str, StringConstraints(pattern=MRF_PATTERN)]
-# The warehouse cannot store the NUL character.
-Text = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00]*$")]
+# The warehouse cannot store NUL, and U+001F separates the values in a row's digest.
+Text = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00\x1f]*$")]
 Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
 TransactionId = Annotated[int, Field(ge=1, le=2**63 - 1)]
+PreviousId = Annotated[int, Field(ge=0, le=2**63 - 1)]
+Partition = Annotated[int, Field(ge=0, le=2**31 - 1)]
 
 Segment = Literal["individual", "small_business", "enterprise", "government"]
 ActionKind = Literal["lead_created", "call", "message", "meeting", "presentation", "offer"]
@@ -43,10 +45,17 @@ Status = Literal["application", "feasibility", "contract", "connected", "lost"]
 
 
 class Transaction(BaseModel):
-    """One transaction of a bot; the key of its message is `lead_id`."""
+    """One transaction of a bot; the key of its message is `lead_id`.
+
+    `kafka_partition` and `previous_id` make a chain of each source's messages in each partition.
+    """
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
+    kafka_partition: Partition = Field(description="partition that the producer sent the message to")
+    previous_id: PreviousId = Field(
+        description="transaction_id of the source's message before it in this partition, 0 for the first"
+    )
     schema_version: Literal[1] = Field(description="version of this contract")
     transaction_id: TransactionId = Field(description="number of the row in the bot's file, in commit order")
     event_id: Uuid = Field(description="identity of the row, unique everywhere")
@@ -86,3 +95,20 @@ class Nature(Transaction):
     lost_reason: Text | None = Field(description="why the order was lost; only with status = lost")
     one_off_revenue: Roubles = Field(description="one-off payment, roubles")
     monthly_revenue: Roubles = Field(description="payment per month, roubles")
+
+
+class Stub(BaseModel):
+    """Stands for a row that the producer cannot carry; the consumer makes a dead letter of it."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    kafka_partition: Partition
+    previous_id: PreviousId
+    transaction_id: TransactionId
+    source_id: Uuid
+    event_id: str = Field(description="as far as it is text")
+    stub: Literal["too_large", "not_text"] = Field(description="why the row is not carried")
+    size: int = Field(ge=0, description="bytes of the row's values")
+    digest: str = Field(
+        pattern="^[0-9a-f]{32}$", description="md5 of the row's values, as the audit makes it"
+    )

@@ -11,6 +11,8 @@ from crmbot_core.errors import ConfigurationError
 
 # Written by the producer from the file's `source` table, not kept in each row of the bot's file.
 SOURCE_COLUMNS = ("schema_version", "source_id", "mrf")
+# Written by the producer for each message: where it stands among those of its source.
+CHAIN_COLUMNS = ("kafka_partition", "previous_id")
 
 
 @dataclass(frozen=True)
@@ -48,20 +50,27 @@ class Stream:
         return tuple(column.name for column in self.columns)
 
     @cached_property
+    def row_columns(self) -> tuple[Column, ...]:
+        """The fields that say what the row is, not where its message stands: what copies have in common."""
+        return tuple(column for column in self.columns if column.name not in CHAIN_COLUMNS)
+
+    @cached_property
     def sqlite_columns(self) -> tuple[Column, ...]:
         """The columns that the bot's file keeps in each row."""
-        return tuple(column for column in self.columns if column.name not in SOURCE_COLUMNS)
+        return tuple(column for column in self.row_columns if column.name not in SOURCE_COLUMNS)
 
     @property
     def sqlite_ddl(self) -> str:
         """The script that makes the bot's file: the stream's table and `source`, the file's identities.
 
-        `source` has a row for each identity the file has had: rows with a `transaction_id` above
-        `starts_after`, up to the next identity's, belong to it (see `crmbot-generator new-source`).
+        `source` has a row for each identity the file has had, in the order of `starts_after`, then of
+        insertion: rows with a `transaction_id` above `starts_after`, up to the next identity's, belong to it.
+        `lost_up_to` is the newest row that was sent under an identity before a restore took it away, NULL
+        where none was lost (see `crmbot-producer new-source`).
         """
         return (
             "CREATE TABLE source (source_id TEXT PRIMARY KEY, stream TEXT NOT NULL, mrf TEXT NOT NULL, "
-            "schema_version INTEGER NOT NULL, starts_after INTEGER NOT NULL UNIQUE);\n"
+            "schema_version INTEGER NOT NULL, starts_after INTEGER NOT NULL, lost_up_to INTEGER);\n"
             f"CREATE TABLE {self.name} (\n  "
             + ",\n  ".join(_sqlite_column(column) for column in self.sqlite_columns)
             + "\n);\n"

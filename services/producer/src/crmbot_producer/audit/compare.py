@@ -1,55 +1,132 @@
-"""The comparison of two ordered lists of rows: pure."""
+"""The comparison of a source's rows in the bot's file with those in the warehouse: pure.
 
-from collections.abc import Collection, Iterator
-from typing import Literal, NamedTuple
+Everything comes in the order of transaction_id and is read once, so that memory does not depend on the rows.
+"""
 
-from crmbot_producer.sqlite import RowDigest
+from collections.abc import Callable, Iterable, Iterator
+from typing import Generic, Literal, NamedTuple, Protocol, TypeVar
 
-Kind = Literal["missing", "twice", "changed", "extra", "rejected"]
+from crmbot_producer.sqlite import Identity, RowDigest
+
+Kind = Literal["missing", "changed", "extra", "twice", "unlinked", "rejected", "repaired", "lost"]
+
+# The first five are differences, the others are accounted for.
+MEANINGS: dict[Kind, str] = {
+    "missing": "in the file only",
+    "changed": "in the warehouse with other values",
+    "extra": "in the warehouse only",
+    "twice": "an event that the warehouse has already",
+    "unlinked": "not behind the row that its previous_id names",
+    "rejected": "a dead letter instead",
+    "repaired": "a dead letter that was put right and replayed",
+    "lost": "in the warehouse only: the file lost it when it was restored",
+}
+DIFFERENCES = frozenset[Kind](("missing", "changed", "extra", "twice", "unlinked"))
 
 
 class Difference(NamedTuple):
-    """A row that is not in the warehouse exactly as it is in the bot's file.
-
-    missing: in the file only; extra: in the warehouse only; twice: more than once in the warehouse;
-    changed: with another event_id or other values; rejected: in the rejects table instead.
-    """
+    """A row that is not in the warehouse exactly as it is in the bot's file; see `MEANINGS`."""
 
     kind: Kind
     source_id: str
     transaction_id: int
     event_id: str
+    detail: str = ""
+
+
+class DeadLetter(NamedTuple):
+    """A dead letter that says it is of a row.
+
+    `replayed_as` is the row that stands in the table at the dead letter's place, None if there is none.
+    """
+
+    transaction_id: int
+    value: bytes | None
+    is_replayed: bool
+    replayed_as: RowDigest | None
 
 
 def differences(
-    source_id: str, file: Iterator[RowDigest], warehouse: Iterator[RowDigest], rejected_ids: Collection[int]
+    identity: Identity,
+    file: Iterable[RowDigest],
+    warehouse: Iterable[RowDigest],
+    dead_letters: Iterable[DeadLetter],
+    is_of_row: Callable[[DeadLetter, RowDigest], bool],
+    up_to: int,
 ) -> Iterator[Difference]:
-    """Merge the rows of one source, both in the order of transaction_id, and yield where they differ.
+    """Yield where the rows of one source differ, and which rows are accounted for in another way.
+
+    Copies of a row under the same number and event are not named here: `twice` is of the whole table.
 
     Args:
-        source_id: for the result.
-        file: rows of the bot's file, each id once.
-        warehouse: rows of the warehouse, an id as often as it is there.
-        rejected_ids: transaction ids of this source that are in the rejects table.
+        identity: the source.
+        file: its rows in the bot's file, each id once.
+        warehouse: its rows in the warehouse, an id as often as it is there.
+        dead_letters: its dead letters, an id as often as it is there.
+        is_of_row: tells whether a dead letter is of the very row; one that only bears its number is not.
+        up_to: newer rows of the file may be on their way.
     """
-    theirs = next(warehouse, None)
-    previous = None
+    rows, letters = _Ordered(warehouse), _Ordered(dead_letters)
+
+    def difference(kind: Kind, row: RowDigest) -> Difference:
+        return Difference(kind, identity.source_id, row.transaction_id, row.event_id)
+
+    def surplus(row: RowDigest) -> Difference:
+        # Of an identity that lost all its rows, ends_at is another one's: it may lie anywhere.
+        lost_after = identity.ends_at if identity.ends_at > identity.starts_after else 0
+        is_lost = lost_after < row.transaction_id <= (identity.lost_up_to or 0)
+        return difference("lost" if is_lost else "extra", row)
+
     for ours in file:
-        while theirs is not None and theirs.transaction_id < ours.transaction_id:
-            yield _surplus(source_id, theirs, previous)
-            previous, theirs = theirs, next(warehouse, None)
-        if theirs is None or theirs.transaction_id > ours.transaction_id:
-            kind: Kind = "rejected" if ours.transaction_id in rejected_ids else "missing"
-            yield Difference(kind, source_id, ours.transaction_id, ours.event_id)
-            continue
-        if theirs != ours:
-            yield Difference("changed", source_id, ours.transaction_id, ours.event_id)
-        previous, theirs = theirs, next(warehouse, None)
-    while theirs is not None:
-        yield _surplus(source_id, theirs, previous)
-        previous, theirs = theirs, next(warehouse, None)
+        yield from map(surplus, rows.below(ours.transaction_id))
+        is_rejected, repaired = False, set()
+        for letter in letters.at(ours.transaction_id):
+            if is_of_row(letter, ours):
+                is_rejected |= not letter.is_replayed
+                repaired.add(letter.replayed_as)
+        is_there = False
+        for theirs in rows.at(ours.transaction_id):
+            is_repaired = theirs != ours and theirs in repaired
+            if theirs.event_id != ours.event_id and (is_there or not is_repaired):
+                yield difference("extra", theirs)
+                continue
+            if not is_there and theirs != ours:
+                yield difference("repaired" if is_repaired else "changed", ours)
+            is_there = True
+        if not is_there and ours.transaction_id <= up_to:
+            yield difference("rejected" if is_rejected else "missing", ours)
+    yield from map(surplus, rows.rest())
 
 
-def _surplus(source_id: str, row: RowDigest, previous: RowDigest | None) -> Difference:
-    is_repeated = previous is not None and previous.transaction_id == row.transaction_id
-    return Difference("twice" if is_repeated else "extra", source_id, row.transaction_id, row.event_id)
+class _Numbered(Protocol):
+    @property
+    def transaction_id(self) -> int: ...
+
+
+_Item = TypeVar("_Item", bound=_Numbered)
+
+
+class _Ordered(Generic[_Item]):
+    """Items in the order of their numbers, of which `next` is the first that was not taken."""
+
+    def __init__(self, items: Iterable[_Item]) -> None:
+        self._items = iter(items)
+        self._next = next(self._items, None)
+
+    def at(self, transaction_id: int) -> Iterator[_Item]:
+        """Take the items of that number; those before it are dropped."""
+        for item in self.below(transaction_id + 1):
+            if item.transaction_id == transaction_id:
+                yield item
+
+    def below(self, transaction_id: int) -> Iterator[_Item]:
+        """Take the items below that number."""
+        while self._next is not None and self._next.transaction_id < transaction_id:
+            item, self._next = self._next, next(self._items, None)
+            yield item
+
+    def rest(self) -> Iterator[_Item]:
+        """Take all items."""
+        while self._next is not None:
+            item, self._next = self._next, next(self._items, None)
+            yield item

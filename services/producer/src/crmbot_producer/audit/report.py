@@ -1,45 +1,58 @@
 """The audit's verdict, for people and for machines."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 
 from rich.console import Console
 from rich.table import Table
 
-from crmbot_producer.audit.verdict import StreamAudit
+from crmbot_producer.audit.compare import Difference
+from crmbot_producer.audit.result import StreamAudit
 
 
-def print_report(mrf: str, audits: Iterable[StreamAudit], console: Console) -> None:
+def print_report(mrf: str, audits: Sequence[StreamAudit], console: Console) -> None:
     """Print a table, what differs, and the verdict."""
     table = Table(title=f"Audit of {mrf}", title_justify="left")
     table.add_column("stream")
-    for name in ("SQLite", "warehouse", "rejected", "duplicates dropped", "seconds"):
+    for name in ("SQLite", "warehouse", "dead letters", "replayed", "duplicates dropped", "seconds"):
         table.add_column(name, justify="right")
     table.add_column("verdict")
     for audit in audits:
         table.add_row(
             audit.stream,
-            f"{audit.rows_in_file:,}",
+            "not read" if audit.rows_in_file is None else f"{audit.rows_in_file:,}",
             f"{audit.rows_in_warehouse:,}",
             f"{audit.rejected:,}",
+            f"{audit.replayed:,}",
             f"{audit.duplicates_dropped:,}",
             f"{audit.seconds:.1f}",
             "[green]clean[/]" if audit.is_clean else "[red]broken[/]",
         )
     console.print(table)
     for audit in audits:
-        for note in audit.notes:
-            console.print(f"{audit.stream}: note: {note}")
-        for promise in audit.broken_promises:
-            console.print(f"{audit.stream}: [red]{promise}[/]")
-        for example in audit.examples:
-            console.print(
-                f"  {example.kind}: source {example.source_id} transaction {example.transaction_id} "
-                f"event {example.event_id}",
-                highlight=False,
-                soft_wrap=True,
-            )
+        _print_findings(audit, console)
+
+
+def _print_findings(audit: StreamAudit, console: Console) -> None:
+    """Print what was found; some of it comes from files and messages, so nothing is taken for markup."""
+
+    def say(text: str, style: str = "") -> None:
+        console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+
+    for note in audit.notes:
+        say(f"{audit.stream}: note: {note}")
+    for promise in audit.broken_promises:
+        say(f"{audit.stream}: {promise}", "red")
+    for example in audit.examples:
+        say(f"  {_told(example)}")
+
+
+def _told(example: Difference) -> str:
+    event = example.event_id if example.event_id.isprintable() else ascii(example.event_id)
+    parts = [f"{example.kind}: source {example.source_id} transaction {example.transaction_id}"]
+    parts += [f"event {event}"] if event else []
+    return " ".join(parts) + (f", {example.detail}" if example.detail else "")
 
 
 def as_json(mrf: str, audits: Iterable[StreamAudit]) -> str:

@@ -1,24 +1,60 @@
-"""What the audit asks the warehouse, in one snapshot."""
+"""What the audit asks the warehouse about a stream's rows and dead letters, in one snapshot."""
 
-import json
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 
 from psycopg import sql
 
-from crmbot_core.contracts import Column, Stream
+from crmbot_core.contracts import Stream
+from crmbot_core.contracts.digest import warehouse_digest
 from crmbot_core.settings import WarehouseSettings
 from crmbot_core.warehouse import Connection, connect, translated_errors
-from crmbot_producer.sqlite import Identity, RowDigest
+from crmbot_producer.audit.compare import DeadLetter, Difference
+from crmbot_producer.sqlite import RowDigest
 
-_FETCH_ROWS = 20_000
-_REJECTS = """
-    SELECT r.message_value FROM crm_bot_rejects r
-    LEFT JOIN crm_bot_replays p
-           ON p.topic = r.topic AND p.kafka_partition = r.kafka_partition AND p.kafka_offset = r.kafka_offset
-    WHERE r.topic = %s AND p.topic IS NULL
+_FETCH_ROWS = 10_000
+_FETCH_DEAD_LETTERS = 4  # of up to 1 MB each
+_ROWS = """
+    SELECT transaction_id, event_id::text, {digest} FROM {table}
+    WHERE source_id = %s ORDER BY transaction_id
 """
-# Rows of a lead that arrived in another order than they were committed in. A replayed row is late by intent.
+_DEAD_LETTERS = """
+    SELECT r.transaction_id, r.message_value, p.event_id IS NOT NULL, t.event_id::text, t.digest
+    FROM crm_bot_rejects r
+    LEFT JOIN crm_bot_replays p
+           ON p.topic = r.topic AND p.kafka_partition = r.kafka_partition
+          AND p.log_epoch = r.log_epoch AND p.kafka_offset = r.kafka_offset
+    LEFT JOIN (
+        SELECT kafka_partition, kafka_offset, source_id, transaction_id, event_id, {digest} AS digest
+        FROM {table}
+        WHERE event_id IN (SELECT event_id FROM crm_bot_replays WHERE topic = %(topic)s)
+    ) t    ON t.event_id = p.event_id AND t.kafka_partition = p.kafka_partition
+          AND t.kafka_offset = p.kafka_offset
+          AND t.source_id = r.source_id AND t.transaction_id = r.transaction_id
+    WHERE r.topic = %(topic)s AND r.source_id = %(source_id)s AND r.transaction_id IS NOT NULL
+    ORDER BY r.transaction_id
+"""
+_EVENTS_TWICE = """
+    SELECT t.event_id::text, t.source_id::text, t.transaction_id
+    FROM {table} t
+    JOIN (SELECT event_id FROM {table} GROUP BY event_id HAVING count(*) > 1) e ON e.event_id = t.event_id
+    ORDER BY t.event_id, t.loaded_at, t.source_id, t.transaction_id
+"""
+_ARRIVED = """
+    SELECT (
+        SELECT count(*) FROM {table}
+        WHERE source_id = %(source_id)s AND transaction_id > %(after)s AND transaction_id <= %(up_to)s
+    ) + (
+        SELECT count(*) FROM crm_bot_rejects r
+        LEFT JOIN crm_bot_replays p
+               ON p.topic = r.topic AND p.kafka_partition = r.kafka_partition
+              AND p.log_epoch = r.log_epoch AND p.kafka_offset = r.kafka_offset
+        WHERE r.topic = %(topic)s AND r.source_id = %(source_id)s AND r.is_link AND p.topic IS NULL
+          AND r.transaction_id > %(after)s AND r.transaction_id <= %(up_to)s
+    )
+"""
+# Rows of a lead that arrived in another order than they were committed in. Replayed rows, and rows of an
+# accepted gap that were sent again, are late by intent. The offsets of an adopted topic begin anew.
 _DISORDER = """
     SELECT count(*) FROM (
         SELECT kafka_partition, kafka_offset, loaded_at,
@@ -28,93 +64,77 @@ _DISORDER = """
         FROM {table} t
         WHERE NOT EXISTS (
             SELECT 1 FROM crm_bot_replays p
-            WHERE p.topic = %s AND p.kafka_partition = t.kafka_partition AND p.kafka_offset = t.kafka_offset
+            WHERE p.topic = %(topic)s AND p.event_id = t.event_id
+              AND p.kafka_partition = t.kafka_partition AND p.kafka_offset = t.kafka_offset
+        ) AND NOT EXISTS (
+            SELECT 1 FROM crm_bot_losses l
+            WHERE l.topic = %(topic)s AND l.source_id = t.source_id AND l.kafka_partition = t.kafka_partition
+              AND t.transaction_id > l.after_id AND t.transaction_id <= l.up_to_id
         )
         WINDOW lead AS (PARTITION BY source_id, lead_id ORDER BY transaction_id)
     ) rows_of_leads
-    WHERE (kafka_partition = previous_partition AND kafka_offset <= previous_offset)
+    WHERE (kafka_partition = previous_partition
+           AND kafka_offset <= previous_offset AND loaded_at <= previous_loaded_at)
        OR (kafka_partition <> previous_partition AND loaded_at < previous_loaded_at)
-"""
-_BROKEN_LINKS = """
-    SELECT count(*) FROM (
-        SELECT start_offset, lag(end_offset, 1, 0::bigint) OVER (
-            PARTITION BY kafka_partition ORDER BY start_offset
-        ) AS previous_end
-        FROM crm_bot_ledger WHERE topic = %s
-    ) chain
-    WHERE start_offset <> previous_end
-"""
-_LEDGER_ROWS = """
-    SELECT coalesce(sum(rows_loaded), 0)::bigint, coalesce(sum(rows_rejected), 0)::bigint,
-           coalesce(sum(rows_duplicate), 0)::bigint
-    FROM crm_bot_ledger WHERE topic = %s
 """
 
 
 class AuditedTable:
-    """The warehouse's side of one stream of one MRF."""
+    """The warehouse's side of one stream of one MRF. Memory stays bounded, whatever the warehouse holds."""
 
     def __init__(self, connection: Connection, stream: Stream, mrf: str) -> None:
-        self._connection = connection
-        self._topic = stream.topic(mrf)
-        self._table = sql.Identifier(stream.table(mrf))
-        self._digest = sql.SQL("md5(concat_ws(chr(31), {}))").format(
-            sql.SQL(", ").join(_as_in_file(column) for column in stream.columns)
-        )
+        self.connection = connection
+        self.topic = stream.topic(mrf)
+        self.table = sql.Identifier(stream.table(mrf))
+        self._digest = warehouse_digest(stream)
 
-    def digests(self, identity: Identity, up_to: int) -> Iterator[RowDigest]:
-        """Yield the rows of one source up to `up_to` in the order of transaction_id; memory stays bounded."""
-        query = sql.SQL(
-            "SELECT transaction_id, event_id::text, {digest} FROM {table} "
-            "WHERE source_id = %s AND transaction_id <= %s ORDER BY transaction_id"
-        ).format(digest=self._digest, table=self._table)
-        with self._connection.cursor(name="audit") as cursor:
+    def digests(self, source_id: str) -> Generator[RowDigest, None, None]:
+        """Yield the rows of one source in the order of transaction_id."""
+        query = sql.SQL(_ROWS).format(digest=self._digest, table=self.table)
+        with self.connection.cursor(name="audit_rows") as cursor:
             cursor.itersize = _FETCH_ROWS
-            for transaction_id, event_id, digest in cursor.execute(query, (identity.source_id, up_to)):
-                yield RowDigest(transaction_id, event_id, digest)
+            for row in cursor.execute(query, (source_id,)):
+                yield RowDigest(*row)
 
-    def rows_lost_by_restoring(self, identity: Identity) -> int:
-        """Return the number of rows that the source had beyond the end that a restored file gave it."""
-        query = sql.SQL("SELECT count(*) FROM {} WHERE source_id = %s AND transaction_id > %s").format(
-            self._table
-        )
-        return self._count(query, identity.source_id, identity.ends_at)
+    def dead_letters(self, source_id: str) -> Generator[DeadLetter, None, None]:
+        """Yield the dead letters that name rows of one source, in the order of transaction_id."""
+        query = sql.SQL(_DEAD_LETTERS).format(digest=self._digest, table=self.table)
+        parameters = {"topic": self.topic, "source_id": source_id}
+        with self.connection.cursor(name="audit_dead_letters") as cursor:
+            cursor.itersize = _FETCH_DEAD_LETTERS
+            for id_, value, is_replayed, event_id, digest in cursor.execute(query, parameters, binary=True):
+                replayed_as = None if event_id is None else RowDigest(id_, event_id, digest)
+                yield DeadLetter(id_, value, is_replayed, replayed_as)
+
+    def events_twice(self) -> Iterator[Difference]:
+        """Yield the rows whose event the table has already, whatever their source and number."""
+        query = sql.SQL(_EVENTS_TWICE).format(table=self.table)
+        with self.connection.cursor(name="audit_events") as cursor:
+            cursor.itersize = _FETCH_ROWS
+            first_event, first = "", ""
+            for event_id, source_id, transaction_id in cursor.execute(query):
+                if event_id == first_event:
+                    yield Difference("twice", source_id, transaction_id, event_id, first)
+                else:
+                    first_event, first = event_id, f"first: source {source_id} transaction {transaction_id}"
 
     def rows_by_source(self) -> dict[str, int]:
         """Return the number of rows of each source_id."""
-        query = sql.SQL("SELECT source_id::text, count(*) FROM {} GROUP BY source_id").format(self._table)
-        return dict(self._connection.execute(query).fetchall())
+        query = sql.SQL("SELECT source_id::text, count(*) FROM {} GROUP BY source_id").format(self.table)
+        return dict(self.connection.execute(query).fetchall())
 
-    def rejected_ids(self) -> dict[str, set[int]]:
-        """Return transaction ids by source_id of the rejects that say so and were not replayed."""
-        found: dict[str, set[int]] = {}
-        for (value,) in self._connection.execute(_REJECTS, (self._topic,)):
-            try:
-                message = json.loads(value)
-                found.setdefault(str(message["source_id"]), set()).add(int(message["transaction_id"]))
-            except (ValueError, TypeError, KeyError):
-                continue
-        return found
-
-    def rows_in_ledger(self) -> tuple[int, int, int]:
-        """Return the ledger's sums: loaded, rejected, duplicates dropped."""
-        row = self._connection.execute(_LEDGER_ROWS, (self._topic,)).fetchone()
-        loaded, rejected, duplicates = row or (0, 0, 0)
-        return loaded, rejected, duplicates
-
-    def replayed(self) -> int:
-        return self._count(sql.SQL("SELECT count(*) FROM crm_bot_replays WHERE topic = %s"), self._topic)
-
-    def broken_links(self) -> int:
-        """Return the number of ledger rows that do not start where the one before them ended."""
-        return self._count(sql.SQL(_BROKEN_LINKS), self._topic)
+    def arrived(self, source_id: str, after: int, up_to: int) -> int:
+        """Return how many rows of a source with after < transaction_id <= up_to are loaded or rejected."""
+        parameters = {"topic": self.topic, "source_id": source_id, "after": after, "up_to": up_to}
+        return self.count(sql.SQL(_ARRIVED).format(table=self.table), parameters)
 
     def disordered(self) -> int:
         """Return the number of rows that arrived before an earlier row of their lead."""
-        return self._count(sql.SQL(_DISORDER).format(table=self._table), self._topic)
+        return self.count(sql.SQL(_DISORDER).format(table=self.table), {"topic": self.topic})
 
-    def _count(self, query: sql.SQL | sql.Composed, *parameters: object) -> int:
-        row = self._connection.execute(query, parameters).fetchone()
+    def count(self, query: sql.SQL | sql.Composed, parameters: Mapping[str, object]) -> int:
+        """Return the one number that a query gives."""
+        row = self.connection.execute(query, parameters).fetchone()
         return int(row[0]) if row else 0
 
 
@@ -126,11 +146,3 @@ def snapshot(settings: WarehouseSettings) -> Iterator[Connection]:
         with connection.transaction():
             connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
             yield connection
-
-
-def _as_in_file(column: Column) -> sql.Composable:
-    """Return the SQL that gives a column's value as the text that the bot's file holds."""
-    name = sql.Identifier(column.name)
-    if column.name in ("occurred_at", "recorded_at"):
-        return sql.SQL("to_char({} AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"')").format(name)
-    return sql.SQL("coalesce({}, '')").format(name) if column.nullable else sql.SQL("{}::text").format(name)

@@ -2,8 +2,9 @@
 
 import pytest
 
-from crmbot_consumer.ledger import Position, checked_position
+from crmbot_consumer.position import checked_position
 from crmbot_core.errors import StoppedError
+from crmbot_core.ledger import Position
 
 LEDGER = Position("topic-a", 100, {"source": 40})
 
@@ -20,20 +21,29 @@ LEDGER = Position("topic-a", 100, {"source": 40})
 def test_goes_on_where_the_ledger_ends(
     ledger: Position | None, topic_id: str, earliest: int, latest: int, expected: Position
 ) -> None:
-    assert checked_position("t", 0, ledger, topic_id, earliest, latest) == expected
+    assert checked_position("crm_bot_actions_mrf1", 0, ledger, topic_id, earliest, latest) == expected
 
 
 @pytest.mark.parametrize(
     ("ledger", "topic_id", "earliest", "latest", "words"),
     [
-        pytest.param(None, "topic-a", 1, 500, "accept-loss --partition 0", id="first messages deleted"),
-        pytest.param(LEDGER, "topic-a", 101, 500, "accept-loss --partition 0", id="next message deleted"),
-        pytest.param(LEDGER, "topic-b", 0, 500, "made again", id="another topic of the same name"),
-        pytest.param(LEDGER, "topic-a", 0, 99, "Kafka lost messages", id="Kafka is behind the ledger"),
+        pytest.param(
+            None, "topic-a", 1, 500, "accept-loss --stream actions --partition 0", id="first messages deleted"
+        ),
+        pytest.param(
+            LEDGER,
+            "topic-a",
+            101,
+            500,
+            "accept-loss --stream actions --partition 0",
+            id="next message deleted",
+        ),
+        pytest.param(LEDGER, "topic-b", 0, 500, "deleted and recreated", id="another topic of the same name"),
+        pytest.param(LEDGER, "topic-a", 0, 99, "lost its newest messages", id="Kafka is behind the ledger"),
     ],
 )
 def test_stops_instead_of_skipping(
     ledger: Position | None, topic_id: str, earliest: int, latest: int, words: str
 ) -> None:
     with pytest.raises(StoppedError, match=words):
-        checked_position("t", 0, ledger, topic_id, earliest, latest)
+        checked_position("crm_bot_actions_mrf1", 0, ledger, topic_id, earliest, latest)

@@ -1,21 +1,7 @@
-"""Where a partition stands, and the decision whether to go on from there."""
-
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+"""Decides whether a partition can resume where the ledger ends."""
 
 from crmbot_core.errors import StoppedError
-
-
-@dataclass(frozen=True)
-class Position:
-    """The state of a partition: the next offset to load, and the highest transaction ids so far.
-
-    `last_ids` maps source_id to transaction_id.
-    """
-
-    topic_id: str
-    next_offset: int
-    last_ids: Mapping[str, int] = field(default_factory=dict)
+from crmbot_core.ledger import Position
 
 
 def checked_position(
@@ -36,22 +22,26 @@ def checked_position(
     """
     position = ledger or Position(topic_id, 0)
     place = f"{topic} partition {partition}"
+    stream = topic.split("_")[2]
     if position.topic_id != topic_id:
         raise StoppedError(
-            f"{place}: the topic was deleted and made again (its id is {topic_id}, the ledger has "
-            f"{position.topic_id}), so its offsets mean something else now; see 'A topic was made again' in "
-            "docs/operations.md"
+            f"{place}: the topic was deleted and recreated (its id is {topic_id}, the ledger has "
+            f"{position.topic_id}), so its offsets mean something else now. To load the new one: "
+            f"crmbot-consumer adopt-topic --stream {stream}; then, to have missing rows sent again: "
+            f"crmbot-producer resend --stream {stream}"
         )
     if position.next_offset < earliest:
         raise StoppedError(
             f"{place}: data loss: offset {position.next_offset} is the next to load, but Kafka starts at "
-            f"{earliest}; its retention deleted what lies between. To go on without it, and have the ledger "
-            f"say so: crmbot-consumer accept-loss --partition {partition}"
+            f"{earliest}: retention deleted the messages between. To resume behind them: crmbot-consumer "
+            f"accept-loss --stream {stream} --partition {partition}; then, to have the rows sent again: "
+            f"crmbot-producer resend --stream {stream}"
         )
     if position.next_offset > latest:
         raise StoppedError(
             f"{place}: data loss: everything below offset {position.next_offset} was loaded, but Kafka ends "
-            f"at {latest}; the broker has lost its newest messages. See 'Kafka lost messages' in "
-            "docs/operations.md"
+            f"at {latest}: it lost its newest messages. To resume there: crmbot-consumer adopt-topic "
+            f"--stream {stream}; then, to have missing rows sent again: crmbot-producer resend "
+            f"--stream {stream}"
         )
     return position

@@ -1,0 +1,216 @@
+"""The ledger in the warehouse: how far each partition of a topic is loaded. All SQL on it is here.
+
+Nobody updates or deletes rows. A batch is inserted only where the one before it ended, so of two consumers
+that load the same range, or after commits that the warehouse lost, the second fails with all its rows.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from psycopg import errors
+
+from crmbot_core.errors import TransientError
+from crmbot_core.warehouse import Connection
+
+ADOPTED = -1  # start_offset of the row that begins a new epoch
+
+# A stretch of a source's chain that an operator gave up: ids above the first, up to the second.
+Gap = tuple[int, int]
+
+_POSITION = """
+    SELECT topic_id, log_epoch, end_offset, last_ids, gaps FROM crm_bot_ledger
+    WHERE topic = %s AND kafka_partition = %s ORDER BY log_epoch DESC, start_offset DESC LIMIT 1
+"""
+_PARTITIONS = "SELECT DISTINCT kafka_partition FROM crm_bot_ledger WHERE topic = %s ORDER BY kafka_partition"
+_NEWEST_BATCHES = """
+    SELECT rows_loaded + rows_rejected + rows_duplicate, rows_rejected FROM crm_bot_ledger
+    WHERE topic = %s AND kafka_partition = %s ORDER BY log_epoch DESC, start_offset DESC LIMIT %s
+"""
+_INSERT = """
+    INSERT INTO crm_bot_ledger (topic, kafka_partition, log_epoch, start_offset, end_offset, topic_id,
+                                rows_loaded, rows_rejected, rows_duplicate, rows_superseded, last_ids, gaps)
+    SELECT %(topic)s, %(partition)s, %(epoch)s, %(start)s, %(end)s, %(topic_id)s,
+           %(loaded)s, %(rejected)s, %(duplicate)s, %(superseded)s, %(last_ids)s::json, %(gaps)s::json
+    WHERE %(start)s = -1 OR %(start)s = coalesce((
+        SELECT end_offset FROM crm_bot_ledger
+        WHERE topic = %(topic)s AND kafka_partition = %(partition)s AND log_epoch = %(epoch)s
+          AND start_offset < %(start)s
+        ORDER BY start_offset DESC LIMIT 1
+    ), 0)
+"""
+_ORDERS = """
+    SELECT source_id::text, max(up_to_offset) FROM crm_bot_resends
+    WHERE topic = %s AND kafka_partition = %s AND log_epoch = %s GROUP BY source_id
+"""
+_ORDER = """
+    INSERT INTO crm_bot_resends (topic, kafka_partition, log_epoch, source_id, up_to_offset)
+    SELECT %(topic)s, %(partition)s, %(epoch)s, %(source_id)s::uuid, %(up_to)s
+    WHERE NOT EXISTS (
+        SELECT 1 FROM crm_bot_resends
+        WHERE topic = %(topic)s AND kafka_partition = %(partition)s AND log_epoch = %(epoch)s
+          AND source_id = %(source_id)s::uuid AND up_to_offset = %(up_to)s
+    )
+"""
+_LOSSES = """
+    SELECT source_id::text, after_id, up_to_id FROM crm_bot_losses WHERE topic = %s AND kafka_partition = %s
+"""
+_FOREIGN = "SELECT source_id::text FROM crm_bot_foreign_sources WHERE topic = %s"
+_DECLARE = "INSERT INTO crm_bot_foreign_sources (topic, source_id) VALUES (%s, %s)"
+_LOSS = """
+    INSERT INTO crm_bot_losses (topic, kafka_partition, source_id, after_id, up_to_id)
+    VALUES (%s, %s, %s, %s, %s)
+"""
+
+
+class FencedError(TransientError):
+    """The ledger does not end where the batch begins: another consumer was faster, or commits were lost.
+
+    Nothing of the transaction was committed; the ledger says where to go on.
+    """
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where a partition stands.
+
+    Attributes:
+        topic_id: identity that Kafka gave the topic.
+        next_offset: the next offset to load.
+        last_ids: the end of each source's chain, its last transaction_id, by source_id.
+        gaps: by source_id, accepted gaps of its chain that are not filled, oldest first.
+        log_epoch: how often a topic was adopted in place of the one before it.
+    """
+
+    topic_id: str
+    next_offset: int
+    last_ids: Mapping[str, int] = field(default_factory=dict)
+    gaps: Mapping[str, tuple[Gap, ...]] = field(default_factory=dict)
+    log_epoch: int = 0
+
+
+class Counts(NamedTuple):
+    """What became of a batch's messages."""
+
+    loaded: int = 0
+    rejected: int = 0
+    duplicate: int = 0
+    superseded: int = 0
+
+
+class Entry(NamedTuple):
+    """A row of the ledger: a partition's step from one offset to another. The epoch is the end's."""
+
+    partition: int
+    start_offset: int
+    end: Position
+    counts: Counts = Counts()
+
+
+class Order(NamedTuple):
+    """A source's messages of a partition below `up_to` that lie behind a gap are sent again."""
+
+    partition: int
+    log_epoch: int
+    source_id: str
+    up_to: int
+
+
+def positions(connection: Connection, topic: str, partitions: Iterable[int]) -> dict[int, Position]:
+    """Return where each partition stands; one that was never loaded is left out."""
+    found = {}
+    for partition in partitions:
+        row = connection.execute(_POSITION, (topic, partition)).fetchone()
+        if row is not None:
+            topic_id, epoch, end, last_ids, gaps = row
+            open_gaps = {
+                source: tuple((after, up_to) for after, up_to in all_) for source, all_ in gaps.items()
+            }
+            found[partition] = Position(topic_id, end, last_ids, open_gaps, epoch)
+    return found
+
+
+def partitions(connection: Connection, topic: str) -> list[int]:
+    """Return the partitions of which anything was loaded; reads the whole ledger of the topic."""
+    return [partition for (partition,) in connection.execute(_PARTITIONS, (topic,))]
+
+
+def newest_batches(
+    connection: Connection, topic: str, partition: int, limit: int
+) -> Iterator[tuple[int, int]]:
+    """Yield messages and rejects of a partition's batches, newest first."""
+    yield from connection.execute(_NEWEST_BATCHES, (topic, partition, limit))
+
+
+def insert(connection: Connection, topic: str, entries: Sequence[Entry]) -> None:
+    """Insert batches, inside the caller's transaction and before anything else in it.
+
+    In the order of partitions, so that two transactions cannot wait for one another.
+
+    Raises:
+        FencedError: the ledger does not end where one of them starts; roll back.
+    """
+    rows = [_row(topic, entry) for entry in sorted(entries, key=lambda entry: entry.partition)]
+    with connection.cursor() as cursor:
+        try:
+            cursor.executemany(_INSERT, rows)
+        except errors.UniqueViolation as error:
+            raise FencedError("another consumer has loaded this range") from error
+        if cursor.rowcount != len(rows):
+            raise FencedError("the ledger does not end where this batch begins")
+
+
+def resend_orders(connection: Connection, topic: str, partition: int, log_epoch: int) -> dict[str, int]:
+    """Return the offset up to which resends supersede messages of a partition, by source_id."""
+    return dict(connection.execute(_ORDERS, (topic, partition, log_epoch)).fetchall())
+
+
+def order_resend(connection: Connection, topic: str, orders: Iterable[Order]) -> None:
+    """Insert orders that are not there yet."""
+    for order in orders:
+        connection.execute(_ORDER, {"topic": topic, **order._asdict(), "epoch": order.log_epoch})
+
+
+def accepted_losses(connection: Connection, topic: str, partition: int) -> set[tuple[str, Gap]]:
+    """Return the gaps of a partition's chains that were accepted: (source_id, gap)."""
+    rows = connection.execute(_LOSSES, (topic, partition)).fetchall()
+    return {(source_id, (after, up_to)) for source_id, after, up_to in rows}
+
+
+def accept_gap(connection: Connection, topic: str, partition: int, source_id: str, gap: Gap) -> None:
+    """Note that a gap in a source's chain is accepted.
+
+    Raises:
+        psycopg.errors.UniqueViolation: it was accepted before.
+    """
+    connection.execute(_LOSS, (topic, partition, source_id, *gap))
+
+
+def foreign_sources(connection: Connection, topic: str) -> set[str]:
+    """Return the sources that were declared foreign."""
+    return {source_id for (source_id,) in connection.execute(_FOREIGN, (topic,))}
+
+
+def declare_foreign(connection: Connection, topic: str, source_id: str) -> None:
+    """Note that a source is no bot's.
+
+    Raises:
+        psycopg.errors.UniqueViolation: it was declared before.
+    """
+    connection.execute(_DECLARE, (topic, source_id))
+
+
+def _row(topic: str, entry: Entry) -> dict[str, object]:
+    end = entry.end
+    return {
+        "topic": topic,
+        "partition": entry.partition,
+        "epoch": end.log_epoch,
+        "start": entry.start_offset,
+        "end": end.next_offset,
+        "topic_id": end.topic_id,
+        **entry.counts._asdict(),
+        "last_ids": json.dumps(dict(end.last_ids)),
+        "gaps": json.dumps(dict(end.gaps)),
+    }

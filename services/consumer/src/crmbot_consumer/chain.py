@@ -1,0 +1,133 @@
+"""The chain of each source in a partition: decides which message is its next link. Pure.
+
+Every message names the row that its source sent to the partition before it. So a loss is detected even where
+the lost offsets were reused, and a foreign message is not taken for one of the source's.
+"""
+
+import json
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from typing import Any, NamedTuple
+
+from crmbot_core.contracts.models import UUID_PATTERN
+from crmbot_core.ledger import Gap, Position
+
+_is_uuid = re.compile(UUID_PATTERN.removesuffix("$")).fullmatch
+_BIGGEST = 2**63 - 1
+
+
+class Link(NamedTuple):
+    """A message's place as it claims it. The last two are None where they cannot be read."""
+
+    source_id: str
+    transaction_id: int
+    previous_id: int | None
+    kafka_partition: int | None
+
+
+class Verdict(Enum):
+    """The class of a message in its source's chain.
+
+    NEXT: its next link. FILLER: the next link in an accepted gap. SEEN: of a row that is not beyond the
+    chain's end, a copy or a stranger. FOREIGN: not the source's. GAP: behind a gap. SUPERSEDED: behind a gap,
+    and sent again.
+    """
+
+    NEXT = auto()
+    FILLER = auto()
+    SEEN = auto()
+    FOREIGN = auto()
+    SUPERSEDED = auto()
+    GAP = auto()
+
+
+@dataclass(frozen=True)
+class Orders:
+    """What operators have ordered for a partition.
+
+    Attributes:
+        resends: by source_id, the offset below which messages behind a gap are sent again.
+        losses: gaps that were accepted: (source_id, gap).
+        foreign: sources that are no bot's.
+    """
+
+    resends: Mapping[str, int] = field(default_factory=dict)
+    losses: Collection[tuple[str, Gap]] = ()
+    foreign: Collection[str] = ()
+
+
+class Chains:
+    """The state of all chains of a partition while a batch is read in offset order."""
+
+    def __init__(self, start: Position, orders: Orders) -> None:
+        self.last_ids = dict(start.last_ids)
+        self.gaps = dict(start.gaps)
+        self._orders = orders
+
+    def verdict(self, link: Link, offset: int) -> Verdict:
+        """Classify a message; the state stays as it is."""
+        last = self.last_ids.get(link.source_id, 0)
+        previous = link.previous_id
+        if link.source_id in self._orders.foreign:
+            return Verdict.FOREIGN
+        if link.transaction_id <= last:
+            return Verdict.SEEN if self._gap_before(link) is None else Verdict.FILLER
+        if previous is None or previous < last:
+            return Verdict.FOREIGN
+        if previous == last or (link.source_id, (last, previous)) in self._orders.losses:
+            return Verdict.NEXT
+        is_sent_again = offset < self._orders.resends.get(link.source_id, 0)
+        return Verdict.SUPERSEDED if is_sent_again else Verdict.GAP
+
+    def follow(self, link: Link) -> None:
+        """Advance to a message that is NEXT or FILLER."""
+        source, last = link.source_id, self.last_ids.get(link.source_id, 0)
+        if link.transaction_id > last:
+            self.last_ids[source] = link.transaction_id
+            if link.previous_id is not None and link.previous_id > last:
+                self.gaps[source] = (*self.gaps.get(source, ()), (last, link.previous_id))
+            return
+        filled = self._gap_before(link)
+        gaps = [
+            (link.transaction_id, gap[1]) if gap == filled else gap
+            for gap in self.gaps[source]
+            if gap != filled or link.transaction_id < gap[1]
+        ]
+        if gaps:
+            self.gaps[source] = tuple(gaps)
+        else:
+            del self.gaps[source]
+
+    def _gap_before(self, link: Link) -> Gap | None:
+        """Return the accepted gap whose first missing row the message can be."""
+        for gap in self.gaps.get(link.source_id, ()):
+            if gap[0] == link.previous_id and gap[0] < link.transaction_id <= gap[1]:
+                return gap
+        return None
+
+
+def read_link(value: bytes | None) -> Link | None:
+    """Read the place that a message claims, though it breaks the contract; None if it cannot be read."""
+    try:
+        message = json.loads((value or b"").decode(errors="replace"))
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(message, dict):
+        return None
+    source_id = message.get("source_id")
+    transaction_id = _number(message.get("transaction_id"), 1)
+    if transaction_id is None or not isinstance(source_id, str) or not _is_uuid(source_id):
+        return None
+    return Link(
+        source_id,
+        transaction_id,
+        _number(message.get("previous_id"), 0),
+        _number(message.get("kafka_partition"), 0),
+    )
+
+
+def _number(value: Any, least: int) -> int | None:  # noqa: ANN401  (whatever JSON holds)
+    is_number = isinstance(value, int) and not isinstance(value, bool)
+    return value if is_number and least <= value <= _BIGGEST else None

@@ -1,0 +1,72 @@
+"""What operators decide where the consumer cannot: to accept a loss, to reject a source."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from confluent_kafka import TopicPartition
+from psycopg import errors
+
+from crmbot_consumer.settings import TopicSettings
+from crmbot_core import ledger
+from crmbot_core.errors import ConfigurationError
+from crmbot_core.kafka import EARLIEST, admin_client, offsets, topic_id
+from crmbot_core.ledger import Entry, Gap, Position
+from crmbot_core.warehouse import connect, translated_errors
+
+
+def accept_retention(settings: TopicSettings, kafka: Mapping[str, str], partition: int) -> tuple[int, int]:
+    """Move the partition's ledger to the first offset that Kafka still has.
+
+    Returns:
+        The first lost offset, and the offset at which loading resumes.
+
+    Raises:
+        ConfigurationError: nothing is lost, so there is nothing to accept.
+    """
+    admin = admin_client(kafka)
+    identity = topic_id(admin, settings.topic)
+    place = TopicPartition(settings.topic, partition)
+    earliest = offsets(admin, [place], EARLIEST)[settings.topic, partition]
+    with connect(settings) as connection, translated_errors(), connection.transaction():
+        found = ledger.positions(connection, settings.topic, [partition])
+        start = found.get(partition, Position(identity, 0))
+        if start.next_offset >= earliest:
+            raise ConfigurationError(
+                f"nothing is lost in partition {partition}: Kafka has {start.next_offset}, the next offset"
+            )
+        end = replace(start, next_offset=earliest)
+        ledger.insert(connection, settings.topic, [Entry(partition, start.next_offset, end)])
+    return start.next_offset, earliest
+
+
+def reject_source(settings: TopicSettings, source_id: str) -> None:
+    """Have all messages of a source become dead letters, from the next start of a consumer on.
+
+    Raises:
+        ConfigurationError: it was declared foreign before.
+    """
+    with connect(settings) as connection, translated_errors():
+        try:
+            ledger.declare_foreign(connection, settings.topic, source_id)
+        except errors.UniqueViolation:
+            raise ConfigurationError(f"source {source_id} is rejected already: start the consumer") from None
+
+
+def accept_gap(settings: TopicSettings, partition: int, source_id: str, gap: Gap) -> None:
+    """Record that the consumer may skip a gap in a source's chain.
+
+    Raises:
+        ConfigurationError: the source's chain does not end where the gap begins.
+    """
+    with connect(settings) as connection, translated_errors(), connection.transaction():
+        found = ledger.positions(connection, settings.topic, [partition])
+        last = found[partition].last_ids.get(source_id, 0) if partition in found else 0
+        if last != gap[0] or gap[1] <= last:
+            raise ConfigurationError(
+                f"nothing is lost there: in partition {partition} the chain of source {source_id} ends at "
+                f"{last}, the gap given is ({gap[0]}, {gap[1]}]; give what the consumer said when it stopped"
+            )
+        try:
+            ledger.accept_gap(connection, settings.topic, partition, source_id, gap)
+        except errors.UniqueViolation:
+            raise ConfigurationError("this gap was accepted before: start the consumer") from None

@@ -1,0 +1,120 @@
+"""Reads an identity's rows page by page, and the next page while the one before it is sent."""
+
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import NamedTuple
+
+from crmbot_core.errors import TransientError
+from crmbot_producer.source_offset import SourceOffset, check_file
+from crmbot_producer.sqlite import BotFile, Identity
+from crmbot_producer.sqlite_page import Page
+
+
+class Look(NamedTuple):
+    """What a snapshot of the file shows of an identity.
+
+    Attributes:
+        page: rows to send, None if there are none.
+        newest_id: the file's greatest transaction_id.
+        has_more: whether the identity has rows after the page.
+    """
+
+    page: Page | None
+    newest_id: int
+    has_more: bool
+
+
+class PageReader:
+    """Reads the rows of one of a file's identities.
+
+    Args:
+        file: the file; nobody else reads it meanwhile.
+        stream: the stream's name.
+        identities: all identities that the file had when the session began, oldest first.
+        identity: the one to read.
+        page_rows: most rows of a page.
+        max_row_bytes: what a row's key and JSON may have together.
+    """
+
+    def __init__(
+        self,
+        file: BotFile,
+        stream: str,
+        identities: Sequence[Identity],
+        identity: Identity,
+        *,
+        page_rows: int,
+        max_row_bytes: int,
+    ) -> None:
+        self._file = file
+        self._stream = stream
+        self._identities = identities
+        self._identity = identity
+        self._page_rows = page_rows
+        self._max_row_bytes = max_row_bytes
+
+    def looks(self, offset: SourceOffset, pause: Callable[[], object]) -> Generator[Look, None, None]:
+        """Yield what comes after an offset, without end; `pause` before looking again where nothing waits.
+
+        Raises:
+            TransientError: the file got a new identity or cannot be read now.
+            StoppedError: the file was replaced or restored, or is damaged.
+        """
+        with ThreadPoolExecutor(1, thread_name_prefix="read") as executor:
+            look = self._look(offset)
+            while True:
+                if look.page is not None:
+                    offset = replace(
+                        offset, transaction_id=look.page.last_id, event_id=look.page.last_event_id
+                    )
+                if look.has_more:
+                    coming = executor.submit(self._look, offset)
+                    yield look
+                    look = coming.result()
+                else:
+                    yield look
+                    pause()
+                    look = self._look(offset)
+
+    def _look(self, after: SourceOffset) -> Look:
+        file, identity = self._file, self._identity
+        with file.snapshot():
+            if file.identities() != self._identities:
+                raise TransientError(f"{file.path} got a new identity: beginning again")
+            newest_id = file.newest_id()
+            check_file(
+                file.path,
+                self._stream,
+                identity,
+                after,
+                is_present=identity == self._identities[-1],
+                newest_id=newest_id,
+                event_id=file.event_id(after.transaction_id),
+            )
+            page = file.page(identity, after.transaction_id, self._page_rows, self._max_row_bytes)
+        has_more = page is not None and page.last_id < min(newest_id, identity.ends_at)
+        return Look(page, newest_id, has_more)
+
+
+def checked_identities(file: BotFile, stream: str, known: dict[str, SourceOffset]) -> list[Identity]:
+    """Return the file's identities, each checked against what was sent under it.
+
+    Raises:
+        StoppedError: the file was replaced or restored.
+    """
+    with file.snapshot():
+        identities = file.identities()
+        newest_id = file.newest_id()
+        for identity in identities:
+            if offset := known.get(identity.source_id):
+                check_file(
+                    file.path,
+                    stream,
+                    identity,
+                    offset,
+                    is_present=identity == identities[-1],
+                    newest_id=newest_id,
+                    event_id=file.event_id(offset.transaction_id),
+                )
+    return identities

@@ -1,0 +1,71 @@
+"""Rebuilds the producer's records from the warehouse, so that what the warehouse lacks is sent again."""
+
+from collections.abc import Mapping
+from contextlib import closing
+from typing import NamedTuple
+
+from confluent_kafka import TopicPartition
+
+from crmbot_core import ledger
+from crmbot_core.errors import StoppedError
+from crmbot_core.kafka import LATEST, admin_client, offsets
+from crmbot_core.ledger import Order
+from crmbot_core.warehouse import connect, translated_errors
+from crmbot_producer.kafka import PageSender
+from crmbot_producer.ledger import checked_positions, ledger_snapshot
+from crmbot_producer.rebuild import Rebuild
+from crmbot_producer.settings import RecoverySettings
+from crmbot_producer.source_offset import SourceOffset
+from crmbot_producer.sqlite import BotFile
+
+
+class Resent(NamedTuple):
+    """The rebuilt records, oldest identity first, and the number of partitions that rows go to."""
+
+    records: list[SourceOffset]
+    partitions: int
+
+
+def resend(settings: RecoverySettings, kafka: Mapping[str, str], wanted: int | None = None) -> Resent:
+    """Let the producer send again what the warehouse lacks. Safe to run again after a failure.
+
+    A running producer is fenced, which ends with 3. The consumers are told to pass over messages behind a gap
+    that are in Kafka now, for these come again; then the records are committed.
+
+    Args:
+        settings: the file and the warehouse.
+        kafka: the client's settings.
+        wanted: the number of partitions to send to, where it cannot be found.
+
+    Raises:
+        StoppedError: the file is not the one that was sent, the topic is not the one that was loaded, the
+            number of partitions cannot be found, or a producer has taken over.
+        TransientError: the file, the broker or the warehouse is away.
+    """
+    topic = settings.topic
+    with closing(BotFile(settings.database, settings.contract, settings.mrf)) as file:
+        file.identities()  # refuses another bot's file before a producer is fenced
+        with closing(PageSender(kafka, settings.mrf, settings.stream, topic)) as sender:
+            identities = file.identities()
+            found = sender.topic_partitions
+            # After the producer was fenced: nothing is committed behind these but what it sends again.
+            places = [TopicPartition(topic, number) for number in range(found)]
+            ends = offsets(admin_client(kafka), places, LATEST)
+            with ledger_snapshot(settings) as connection:
+                positions = checked_positions(connection, kafka, topic, found)
+                rebuild = Rebuild(settings, kafka, file, connection, positions, found)
+                records, partitions = rebuild.records(identities, sender.offsets(), wanted)
+            orders = [
+                Order(
+                    number, positions[number].log_epoch if number in positions else 0, identity.source_id, end
+                )
+                for (_, number), end in sorted(ends.items())
+                for identity in identities
+            ]
+            with connect(settings) as connection, translated_errors(), connection.transaction():
+                ledger.order_resend(connection, topic, orders)
+            try:
+                sender.commit_offsets(records)
+            except StoppedError as error:
+                raise StoppedError(f"{error}; stop the producer, then run this again") from error
+    return Resent(records, partitions)

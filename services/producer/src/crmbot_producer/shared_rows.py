@@ -1,0 +1,111 @@
+"""Where a bot's file and the warehouse have the same rows of a source, and where they part."""
+
+import heapq
+import json
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+from operator import itemgetter
+from typing import NamedTuple
+
+from psycopg import sql
+
+from crmbot_core.contracts import Stream
+from crmbot_core.warehouse import Connection
+from crmbot_producer.sqlite import Identity
+from crmbot_producer.sqlite_page import AS_IT_IS, event_name
+
+_ROWS_FETCHED = 20_000
+_REJECTS_FETCHED = 16  # each may be as large as a Kafka message
+_BIGGEST = 2**63 - 1
+
+_LOADED = """
+    SELECT transaction_id, event_id::text FROM {table}
+    WHERE source_id = %s AND transaction_id > %s AND transaction_id <= %s ORDER BY transaction_id
+"""
+# Only links of the chain are the source's own; others claim to be.
+_REJECTED = """
+    SELECT transaction_id, message_value FROM crm_bot_rejects
+    WHERE topic = %s AND is_link AND source_id = %s AND transaction_id > %s AND transaction_id <= %s
+    ORDER BY transaction_id
+"""
+
+# transaction_id and event_id of a row; a dead letter may not tell the latter.
+FileRow = tuple[int, str]
+WarehouseRow = tuple[int, str | None]
+
+
+class SharedRows(NamedTuple):
+    """How far a file and the warehouse agree about one identity.
+
+    Attributes:
+        conflict: the first transaction_id at which they have different events, None if there is none.
+        newest: the newest row before the conflict that both have.
+        complete: the newest row of the file up to which the warehouse lacks none.
+    """
+
+    conflict: int | None
+    newest: FileRow | None
+    complete: FileRow | None
+
+
+def compare(
+    file_rows: Iterable[FileRow], warehouse_rows: Iterable[WarehouseRow], ceiling: int = _BIGGEST
+) -> SharedRows:
+    """Merge the rows of one identity of a file and of the warehouse, both in the order of transaction_id.
+
+    Rows that only one side has are no conflict. `complete` does not go beyond `ceiling`.
+    """
+    there = groupby(warehouse_rows, key=itemgetter(0))
+    place = next(there, None)
+    newest: FileRow | None = None
+    complete: FileRow | None = None
+    is_complete = True
+    for row in file_rows:
+        while place is not None and place[0] < row[0]:
+            place = next(there, None)
+        if place is None:
+            break
+        if place[0] > row[0]:
+            is_complete = False
+            continue
+        events = {event_id for _, event_id in place[1]}
+        if row[1] in events:
+            newest = row
+        elif events != {None}:
+            return SharedRows(row[0], newest, complete)
+        if is_complete and row[0] <= ceiling:
+            complete = row
+    return SharedRows(None, newest, complete)
+
+
+def warehouse_rows(
+    connection: Connection, stream: Stream, mrf: str, identity: Identity
+) -> Iterator[WarehouseRow]:
+    """Yield the identity's rows in the order of transaction_id: loaded ones, and dead letters.
+
+    Memory stays bounded. To be used up within the caller's transaction.
+    """
+    bounds = (identity.source_id, identity.starts_after, identity.ends_at)
+    loaded = sql.SQL(_LOADED).format(table=sql.Identifier(stream.table(mrf)))
+    with connection.cursor(name="loaded") as rows, connection.cursor(name="rejected") as rejects:
+        rows.itersize, rejects.itersize = _ROWS_FETCHED, _REJECTS_FETCHED
+        rows.execute(loaded, bounds)
+        rejects.execute(_REJECTED, (stream.topic(mrf), *bounds))
+        told = ((transaction_id, event_id_of(value)) for transaction_id, value in rejects)
+        yield from heapq.merge(rows, told, key=itemgetter(0))
+
+
+def event_id_of(message: bytes | None) -> str | None:
+    """Return the event_id that a message tells, as `event_name` gives it; None if it cannot be read."""
+    try:
+        fields = json.loads((message or b"").decode(errors=AS_IT_IS))
+    except (ValueError, RecursionError):
+        return None
+    # A stub's may be a part of it.
+    event_id = fields.get("event_id") if isinstance(fields, dict) and "stub" not in fields else None
+    if not isinstance(event_id, str):
+        return None
+    try:
+        return event_name(event_id.encode(errors=AS_IT_IS))
+    except UnicodeEncodeError:  # half of a character, as JSON can spell it
+        return None

@@ -1,0 +1,69 @@
+"""Finds the number of partitions that rows are spread over, where the record of it is lost."""
+
+from collections.abc import Iterable, Mapping
+from zlib import crc32
+
+# A row's lead (the message's key) and the partition that it lies in.
+Place = tuple[bytes, int]
+
+
+def chosen_partitions(
+    found: int,
+    unread: Iterable[Place],
+    newest: Iterable[Place],
+    recorded: int | None = None,
+    wanted: int | None = None,
+) -> int | None:
+    """Return the number of partitions to send to, None if it cannot be told.
+
+    Leads may only move where everything in Kafka is loaded, for then their rows stay in order.
+
+    Args:
+        found: the number that the topic has now.
+        unread: rows in Kafka that are not loaded.
+        newest: rows in the warehouse, newest first. Older ones may be spread over fewer partitions.
+        recorded: what the producer's record says, if there is one.
+        wanted: what the operator says.
+    """
+    fits = set(range(1, found + 1))
+    is_all_loaded = True
+    for place in unread:
+        is_all_loaded = False
+        fits = _fitting(fits, place)
+    if wanted is not None:
+        return wanted if wanted in fits else None
+    if recorded in fits:
+        return recorded
+    for place in newest:
+        left = _fitting(fits, place)
+        if len(fits) == 1 or not left:
+            break
+        fits = left
+    if len(fits) == 1:
+        return fits.pop()
+    return found if is_all_loaded else None
+
+
+def _fitting(numbers: set[int], place: Place) -> set[int]:
+    lead, partition = place
+    return {number for number in numbers if crc32(lead) % number == partition}
+
+
+def first_that_comes_twice(
+    loaded: Iterable[tuple[int, bytes, int]], partitions: int, last_ids: Mapping[int, int]
+) -> int | None:
+    """Return the first loaded row that would be loaded again if rows were sent to so many partitions.
+
+    A consumer knows a copy by the end of the source's chain in its partition: in another partition the chain
+    may end before the row.
+
+    Args:
+        loaded: transaction_id, lead and partition of a source's loaded rows that are sent again.
+        partitions: the number of partitions.
+        last_ids: the end of the source's chain by partition.
+    """
+    for transaction_id, lead, partition in loaded:
+        target = crc32(lead) % partitions
+        if target != partition and transaction_id > last_ids.get(target, 0):
+            return transaction_id
+    return None

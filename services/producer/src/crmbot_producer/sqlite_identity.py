@@ -1,0 +1,91 @@
+"""Adds an identity to the bot's file: the only thing that the project writes to it, at an operator's word."""
+
+import sqlite3
+from collections.abc import Mapping
+from contextlib import closing
+from typing import NamedTuple
+from uuid import uuid4
+
+from crmbot_core.contracts.models import SCHEMA_VERSION
+from crmbot_core.errors import ConfigurationError, TransientError
+from crmbot_producer.settings import RecoverySettings
+from crmbot_producer.shared_rows import FileRow
+from crmbot_producer.sqlite import Identity
+from crmbot_producer.sqlite_page import event_name
+
+_BUSY_SECONDS = 30.0
+_NOT_WRITABLE = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM)
+
+
+class Plan(NamedTuple):
+    """What is to be written to the file.
+
+    Attributes:
+        present: the identity that ends.
+        shared: the last row of it that file and warehouse share, None if they share none.
+        sent_up_to: the newest row that was sent under it.
+        former: sources to add as identities without rows, and the newest row that was sent under each.
+    """
+
+    present: Identity
+    shared: FileRow | None
+    sent_up_to: int
+    former: Mapping[str, int]
+
+    @property
+    def starts_after(self) -> int:
+        return self.shared[0] if self.shared else self.present.starts_after
+
+
+def add_identity(settings: RecoverySettings, plan: Plan) -> None:
+    """Write the new identity to the bot's file, if that is still the file that the plan was made for.
+
+    Raises:
+        ConfigurationError: the file cannot be written.
+        TransientError: the file is busy, or has changed meanwhile.
+    """
+    path = settings.database
+    try:
+        with (
+            closing(
+                sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=_BUSY_SECONDS)
+            ) as connection,
+            connection,
+        ):
+            connection.execute("BEGIN IMMEDIATE")
+            if not _is_planned_for(connection, settings.stream, plan):
+                raise TransientError(f"{path} has changed meanwhile; nothing is changed: run this again")
+            connection.execute(
+                "UPDATE source SET lost_up_to = max(coalesce(lost_up_to, 0), ?) WHERE source_id = ?",
+                (plan.sent_up_to, plan.present.source_id),
+            )
+            for source_id, lost_up_to in (*plan.former.items(), (str(uuid4()), None)):
+                connection.execute(
+                    "INSERT INTO source VALUES (?, ?, ?, ?, ?, ?)",
+                    (
+                        source_id,
+                        settings.stream,
+                        settings.mrf,
+                        SCHEMA_VERSION,
+                        plan.starts_after,
+                        lost_up_to,
+                    ),
+                )
+    except sqlite3.DatabaseError as error:
+        if error.sqlite_errorcode & 0xFF in _NOT_WRITABLE:
+            raise ConfigurationError(
+                f"{path}: {error}; nothing is changed. It has to be writable, and so has its folder"
+            ) from error
+        raise TransientError(f"{path}: {error}; nothing is changed: run this again") from error
+
+
+def _is_planned_for(connection: sqlite3.Connection, table: str, plan: Plan) -> bool:
+    (present,) = connection.execute(
+        "SELECT source_id FROM source ORDER BY starts_after DESC, rowid DESC LIMIT 1"
+    ).fetchone()
+    if present != plan.present.source_id or plan.shared is None:
+        return bool(present == plan.present.source_id)
+    row = connection.execute(
+        f"SELECT CAST(event_id AS BLOB) FROM {table} WHERE transaction_id = ?", plan.shared[:1]
+    ).fetchone()
+    return row is not None and event_name(row[0]) == plan.shared[1]

@@ -1,0 +1,191 @@
+"""A page of rows: read in one step, or row by row where one of them cannot be carried."""
+
+import json
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal, NamedTuple
+
+from crmbot_core.contracts import Stream
+from crmbot_core.contracts.digest import digest_of_text
+
+Reason = Literal["too_large", "not_text"]
+
+# Invalid UTF-8 passes through unchanged; the consumer decides.
+AS_IT_IS = "surrogateescape"
+# Per-file constants, bound as parameters.
+PARAMETERS = {"schema_version": "?1", "source_id": "?2", "mrf": "?3"}
+PAGE = "WHERE transaction_id > ?4 AND transaction_id <= ?5 ORDER BY transaction_id LIMIT ?6"
+_PAGE_BYTES = 16 * 1024 * 1024  # a page of single rows ends here
+_ROW_BYTES = 3 * 1024  # limit of a page read at once, for each row; only unusual rows exceed it
+_LONGEST_KEY = 1024
+_LONGEST_EVENT_ID = 200
+
+
+class Page(NamedTuple):
+    """Rows in the order of transaction_id.
+
+    Attributes:
+        ids: transaction_ids, in digits.
+        leads: each row's lead_id, which chooses its partition.
+        keys: the messages' keys: the leads, or None for one that a stub cannot carry.
+        messages: JSON without its opening brace, which the chain's fields precede.
+        last_id: transaction_id of the last row.
+        last_event_id: its event_id, as `event_name` gives it.
+        not_carried: why a stub stands for a row, by transaction_id.
+    """
+
+    ids: Sequence[bytes]
+    leads: Sequence[bytes]
+    keys: Sequence[bytes | None]
+    messages: Sequence[bytes]
+    last_id: int
+    last_event_id: str
+    not_carried: Mapping[int, Reason]
+
+
+# Values of PARAMETERS and PAGE.
+_Parameters = tuple[int, str, str, int, int, int]
+
+
+class PageQuery:
+    """The two queries of a stream's pages; both take the parameters of PARAMETERS and PAGE."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._at_once = _at_once_sql(stream)
+        self._single_rows = _single_rows_sql(stream)
+        self._event_id = f"SELECT event_id FROM {stream.name} WHERE transaction_id = ?"
+
+    def read(
+        self,
+        connection: sqlite3.Connection,
+        parameters: _Parameters,
+        max_bytes: int,
+        digest_text: Callable[[int], bytes],
+    ) -> Page | None:
+        """Return a page, None if there are no rows.
+
+        Args:
+            connection: the file, whose texts are bytes.
+            parameters: values of PARAMETERS and PAGE.
+            max_bytes: a row becomes a stub if its message and key exceed this.
+            digest_text: returns what the digest of a row is made of, by transaction_id.
+
+        Raises:
+            sqlite3.Error: the file cannot be read.
+        """
+        try:
+            page = self._read_at_once(connection, parameters, max_bytes)
+        except (sqlite3.DataError, sqlite3.OperationalError) as error:
+            if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_TOOBIG):
+                raise
+            page = None
+        return page or self._read_single_rows(connection, parameters, max_bytes, digest_text)
+
+    def _read_at_once(
+        self, connection: sqlite3.Connection, parameters: _Parameters, max_bytes: int
+    ) -> Page | None:
+        """Return a page of plain rows only; None also where there are no rows."""
+        longest = max(_PAGE_BYTES, parameters[-1] * _ROW_BYTES)
+        before = connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, longest)
+        try:
+            row = connection.execute(self._at_once, parameters).fetchone()
+            if row[0] is None:
+                return None
+            (event_id,) = connection.execute(self._event_id, row[:1]).fetchone()
+        finally:
+            connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, before)
+        last_id, message_bytes, joined_ids, joined_leads, joined_messages = row
+        ids, leads, messages = joined_ids.split(b","), joined_leads.split(b"\n"), joined_messages.split(b"\n")
+        # A lead is no longer than its message; one with a line feed has become two.
+        if 2 * message_bytes > max_bytes or not len(ids) == len(leads) == len(messages):
+            return None
+        return Page(ids, leads, leads, messages, last_id, event_name(event_id), {})
+
+    def _read_single_rows(
+        self,
+        connection: sqlite3.Connection,
+        parameters: _Parameters,
+        max_bytes: int,
+        digest_text: Callable[[int], bytes],
+    ) -> Page | None:
+        ids: list[bytes] = []
+        leads: list[bytes] = []
+        keys: list[bytes | None] = []
+        messages: list[bytes] = []
+        not_carried: dict[int, Reason] = {}
+        size = 0
+        for transaction_id, event_id, lead, reason, message in connection.execute(
+            self._single_rows, (*parameters, max_bytes)
+        ):
+            if reason is None and len(message) + len(lead) > max_bytes:
+                reason = b"too_large"
+            if reason is not None:
+                not_carried[transaction_id] = reason.decode()
+                message = stub(
+                    transaction_id, parameters[1], event_id, reason.decode(), digest_text(transaction_id)
+                )
+            ids.append(b"%d" % transaction_id)
+            leads.append(lead)
+            keys.append(lead if reason is None or len(lead) <= _LONGEST_KEY else None)
+            messages.append(message)
+            size += len(message) + len(lead)
+            if size >= _PAGE_BYTES:
+                break
+        if not ids:
+            return None
+        return Page(ids, leads, keys, messages, transaction_id, event_name(event_id), not_carried)
+
+
+def event_name(event_id: bytes) -> str:
+    """Return an event_id as a source offset keeps it: itself, or its digest if it is long."""
+    if len(event_id) > _LONGEST_EVENT_ID:
+        return f"md5 {digest_of_text(event_id)}"
+    return event_id.decode(errors=AS_IT_IS)
+
+
+def stub(transaction_id: int, source_id: str, event_id: bytes, reason: Reason, digest_text: bytes) -> bytes:
+    """Return the `Stub` of a row as Page.messages has it."""
+    fields = {
+        "transaction_id": transaction_id,
+        "source_id": source_id,
+        "event_id": event_id[:_LONGEST_EVENT_ID].decode(errors="replace"),
+        "stub": reason,
+        "size": len(digest_text),
+        "digest": digest_of_text(digest_text),
+    }
+    return json.dumps(fields, separators=(",", ":"), ensure_ascii=False)[1:].encode()
+
+
+def _at_once_sql(stream: Stream) -> str:
+    """Return the query of a page as one row, so that SQLite makes it in one step while other threads run.
+
+    JSON has no bare line feed, so line feeds part the messages.
+    """
+    return (
+        "SELECT max(transaction_id), max(length(message)), group_concat(transaction_id), "
+        "group_concat(lead_id, char(10)), group_concat(message, char(10)) FROM ("
+        f"SELECT transaction_id, lead_id, {_message(stream)} AS message "
+        f"FROM {stream.name} {PAGE})"
+    )
+
+
+def _single_rows_sql(stream: Stream) -> str:
+    """Return the query of rows with their JSON, or the reason why there is none."""
+    names = [column.name for column in stream.sqlite_columns]
+    is_blob = f"'blob' IN ({', '.join(f'typeof({name})' for name in names)})"
+    size = " + ".join(f"coalesce(length(CAST({name} AS BLOB)), 0)" for name in names)
+    reason = f"CASE WHEN {is_blob} THEN 'not_text' WHEN {size} > ?7 THEN 'too_large' END"
+    return (
+        "SELECT transaction_id, event_id, lead_id, reason, "
+        f"CASE WHEN reason IS NULL THEN {_message(stream)} END "
+        f"FROM (SELECT *, {reason} AS reason FROM {stream.name} {PAGE})"
+    )
+
+
+def _message(stream: Stream) -> str:
+    """Return the expression of a row's message as Page.messages has it.
+
+    As a BLOB it is cut and measured fast: the characters of a text would be counted.
+    """
+    fields = ", ".join(f"'{c.name}', {PARAMETERS.get(c.name, c.name)}" for c in stream.row_columns)
+    return f"substr(CAST(json_object({fields}) AS BLOB), 2)"
