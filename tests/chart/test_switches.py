@@ -111,6 +111,24 @@ def test_an_upgrade_repartitions_each_stream_when_told_to() -> None:
         assert {"kafka-ca", "warehouse-ca"} <= volumes.keys()
 
 
+def test_an_upgrade_runs_the_commands_of_a_recovery_in_order() -> None:
+    rendered = Rendered(CI / "recovery-values.yaml")
+    commands = (("consumer", "adopt-topic"), ("producer", "resend"))
+    weights = []
+    for index, (service, command) in enumerate(commands):
+        name = f"recovery-{index}"
+        annotations = rendered.one("Job", f"mrf1-{name}")["metadata"]["annotations"]
+        assert annotations["helm.sh/hook"] == "pre-upgrade"
+        weights.append(int(annotations["helm.sh/hook-weight"]))
+        container = rendered.container(f"mrf1-{name}", name)
+        assert f"crmbot-{service}:" in container["image"]
+        assert container["args"] == [command]
+        assert container["env"] == [{"name": "STREAM", "value": "actions"}]
+        has_data = {"name": "data", "mountPath": "/data"} in container["volumeMounts"]
+        assert has_data == (service == "producer")
+    assert weights == sorted(weights)
+
+
 def test_a_changed_setting_rolls_the_pods_that_read_it() -> None:
     def checksums(**values: str) -> set[str]:
         pods = Rendered(DEFAULT, **values).pods()

@@ -57,7 +57,7 @@ hooks:
   podSelector:
     matchLabels: {app.kubernetes.io/name: crm-bot, app.kubernetes.io/instance: {{ .Release.Name }}}
     matchExpressions:
-      - {key: app.kubernetes.io/component, operator: In, values: [topics, migrate, repartition-actions, repartition-nature]}
+      - {key: app.kubernetes.io/component, operator: In, values: [topics, migrate, repartition-actions, repartition-nature, recovery-0, recovery-1, recovery-2, recovery-3]}
   policyTypes: [Ingress, Egress]
   egress:
     {{- include "crm-bot.egress" (dict "policy" $policy "to" (list "dns" "kafka" "warehouse")) | nindent 4 }}
