@@ -9,7 +9,7 @@ RUNS ?= 3
 VENV := .venv
 UV := $(shell command -v uv 2>/dev/null || echo $(CURDIR)/.cache/uv/bin/uv)
 
-.PHONY: help setup demo test lint unit integration chaos torture chart dag cluster cluster-down cluster-test bench docs sbom clean
+.PHONY: help setup demo test lint unit integration chaos torture mutants chart dag cluster cluster-down cluster-test bench docs sbom clean
 
 help: ## What there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -45,6 +45,9 @@ chaos: setup ## The short form of the torture
 
 torture: setup ## Break everything in turn, then check the promises: SEED=7 RUNS=30, MUTANT='no fence'
 	$(VENV)/bin/python -m tests.chaos --seed $(SEED) --runs $(RUNS) $(if $(MUTANT),--mutant '$(MUTANT)')
+
+mutants: setup ## Every mistake of tests/chaos/mutants.py has to be found
+	$(VENV)/bin/python -m tests.chaos --seed $(SEED) --mrfs mrf1 --all-mutants
 
 chart: setup ## Tests of the chart, where helm is there: HELM, KUBECONFORM and KUBECONFORM_SCHEMAS say where
 	$(VENV)/bin/pytest -q tests/chart

@@ -1,146 +1,220 @@
-"""Reads what is left after a run: SQLite, Kafka and the warehouse, and what an operator gave up on the way.
+"""Reads what is left after a run: SQLite, Kafka and the warehouse, each message in its place.
 
 Written apart from the services, like the checker: it shares no code with them. Everything is held in memory.
+Where a topic's log was rewritten, the same offsets mean other messages later; the ledger's epochs and the
+bench's notes tell which log a batch, a row or a dead letter is of.
 """
 
-import json
-import sqlite3
-from collections import Counter
-from contextlib import closing
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import psycopg
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
 from psycopg.rows import dict_row
 
-Place = tuple[int, int]  # partition and offset
-BotRow = dict[str, Any]
+from tests.chaos.bot_file import BotRow, Source, bot_rows, sources
+from tests.chaos.losses import Losses
+from tests.chaos.messages import Message, Spot, committed_messages
+
+Row = dict[str, Any]
 
 
-class Message(NamedTuple):
-    """A committed message. Foreign ones are marked by their header: no bot's producer sent them."""
+class Place(NamedTuple):
+    """Where a message is; `log` counts how often the topic's log was rewritten before."""
 
-    key: bytes | None
-    value: bytes | None
-    is_foreign: bool = False
-
-    @property
-    def fields(self) -> dict[str, Any]:
-        """What the message says, nothing if it is not a JSON object."""
-        try:
-            fields = json.loads(self.value or b"")
-        except ValueError:
-            return {}
-        return fields if isinstance(fields, dict) else {}
-
-
-class Range(NamedTuple):
-    """Offsets of a partition, `end` not among them."""
-
+    log: int
     partition: int
+    offset: int
+
+
+class Batch(NamedTuple):
+    """A row of the ledger."""
+
+    log: int
+    partition: int
+    epoch: int
     start: int
     end: int
+    loaded_at: datetime
+    loaded: int
+    rejected: int
+    duplicate: int
+    superseded: int
+    last_ids: dict[str, int]
 
-    def covers(self, place: Place) -> bool:
-        return place[0] == self.partition and self.start <= place[1] < self.end
+    @property
+    def is_adoption(self) -> bool:
+        return self.start < 0
 
 
-@dataclass
-class Losses:
-    """What was taken away from under the road: rows with their file, messages by retention."""
+class DeadLetter(NamedTuple):
+    """A row of the dead-letter table."""
 
-    files: list[list[BotRow]] = field(default_factory=list)  # the rows of each file that is gone
-    deleted: dict[Place, Message] = field(default_factory=dict)
-    accepted: list[Range] = field(default_factory=list)  # deleted before they were loaded
+    place: Place
+    message: Message
+    source_id: str | None
+    transaction_id: int | None
+    previous_id: int | None
+    is_link: bool
+    rejected_at: datetime
 
 
 @dataclass
 class Evidence:
-    """All that is known of one topic; the warehouse's rows and rejects by the place of their message."""
+    """All that is known of one topic.
+
+    Attributes:
+        topic: its name.
+        bot: the rows of the bot's file.
+        sources: its identities.
+        logs: the committed messages of each log, the present one last.
+        ledger: by partition, in order.
+        orders: by partition, epoch and source_id, the offset up to which a resend supersedes.
+        dead_letters: by place.
+        replays: event_id of each dead letter that was replayed.
+        table: the rows of the table.
+        losses: the bench's notes.
+    """
 
     topic: str
     bot: list[BotRow]
-    messages: dict[Place, Message]
-    rows: dict[Place, list[dict[str, Any]]]
-    rejects: dict[Place, list[Message]]
-    replays: set[Place]
-    ledger: dict[int, list[dict[str, Any]]]
+    sources: list[Source]
+    logs: list[dict[Spot, Message]]
+    ledger: dict[int, list[Batch]]
+    orders: dict[tuple[int, int, str], int]
+    table: list[Row]
     losses: Losses
+    dead_letters: dict[Place, DeadLetter] = field(default_factory=dict)
+    replays: dict[Place, str] = field(default_factory=dict)
 
-    def is_lost(self, place: Place) -> bool:
-        """Tell whether retention deleted a message before it was loaded."""
-        return any(span.covers(place) for span in self.losses.accepted)
+    @cached_property
+    def decided(self) -> dict[Place, tuple[Message, Batch]]:
+        """The messages that the ledger's batches cover, apart from those that are lost."""
+        offsets: dict[tuple[int, int], list[int]] = defaultdict(list)
+        for log, messages in enumerate(self.logs):
+            for partition, offset in sorted(messages):
+                offsets[log, partition].append(offset)
+        found = {}
+        for batch in (batch for batches in self.ledger.values() for batch in batches):
+            known = offsets[batch.log, batch.partition] if not batch.is_adoption else []
+            for offset in known[bisect_left(known, batch.start) : bisect_left(known, batch.end)]:
+                if not self._is_lost(batch, offset):
+                    message = self.logs[batch.log][batch.partition, offset]
+                    found[Place(batch.log, batch.partition, offset)] = (message, batch)
+        return found
+
+    @cached_property
+    def rows(self) -> dict[Place | None, list[Row]]:
+        """The table's rows by the place of their message; None for those that no message accounts for."""
+        found: dict[Place | None, list[Row]] = defaultdict(list)
+        for row in self.table:
+            found[self._place(row)].append(row)
+        return found
+
+    @property
+    def own_messages(self) -> Iterator[tuple[Place, Message]]:
+        """The messages that the bot's producer sent, decided about or not, in the order of places."""
+        for log, messages in enumerate(self.logs):
+            for spot, message in sorted(messages.items()):
+                if not message.is_foreign:
+                    yield Place(log, *spot), message
 
     def is_drained(self) -> bool:
-        """Tell whether all rows were sent, and all messages decided about."""
-        sent = {message.fields.get("event_id") for message in self.messages.values()}
-        ends = {partition: batches[-1]["end_offset"] for partition, batches in self.ledger.items()}
-        return all(row["event_id"] in sent for row in self.bot) and all(
-            offset < ends.get(partition, 0) for partition, offset in self.messages
-        )
+        """Tell whether all of the file's rows have arrived, and all messages are decided about."""
+        events = {str(row["event_id"]) for row in self.table}
+        links = {(d.source_id, d.transaction_id) for d in self.dead_letters.values() if d.is_link}
+        ends = {partition: batches[-1].end for partition, batches in self.ledger.items()}
+        return all(
+            row["event_id"] in events or (row["source_id"], row["transaction_id"]) in links
+            for row in self.bot
+        ) and all(offset < ends.get(partition, 0) for partition, offset in self.logs[-1])
+
+    def _is_lost(self, batch: Batch, offset: int) -> bool:
+        return any(span.covers((batch.partition, offset)) for span in self.losses.logs[batch.log].accepted)
+
+    def _place(self, row: Row) -> Place | None:
+        spot, event_id = (row["kafka_partition"], row["kafka_offset"]), str(row["event_id"])
+        for log in range(len(self.logs)):
+            place = Place(log, *spot)
+            if self.replays.get(place) == event_id:
+                return place
+            if place in self.decided and self.decided[place][0].fields.get("event_id") == event_id:
+                return place
+        return None
 
 
 def gather(topic: str, file: Path, bootstrap: str, dsn: str, losses: Losses) -> Evidence:
     """Read what SQLite, Kafka and the warehouse have of a topic."""
-    of_topic = "FROM {} WHERE topic = %s ORDER BY 2, 3"
     with psycopg.connect(dsn, row_factory=dict_row) as connection:
-        rows = connection.execute(f"SELECT * FROM {topic}".encode()).fetchall()
-        rejects, replays, ledger = (
-            connection.execute(f"SELECT * {of_topic.format(table)}".encode(), (topic,)).fetchall()
-            for table in ("crm_bot_rejects", "crm_bot_replays", "crm_bot_ledger")
+        table = connection.execute(f"SELECT * FROM {topic}".encode()).fetchall()
+        rejects, replays, batches, orders = (
+            connection.execute(f"SELECT * FROM {name} WHERE topic = %s".encode(), (topic,)).fetchall()
+            for name in ("crm_bot_rejects", "crm_bot_replays", "crm_bot_ledger", "crm_bot_resends")
         )
-    bot = bot_rows(file, topic.split("_")[2])
-    messages = losses.deleted | committed_messages(topic, bootstrap)
-    evidence = Evidence(topic, bot, messages, {}, {}, set(map(_place, replays)), {}, losses)
-    for row in rows:
-        evidence.rows.setdefault(_place(row), []).append(row)
-    for reject in rejects:
-        message = Message(reject["message_key"], reject["message_value"])
-        evidence.rejects.setdefault(_place(reject), []).append(message)
-    for batch in ledger:
-        evidence.ledger.setdefault(batch["kafka_partition"], []).append(batch)
+    messages = losses.logs[-1].messages | committed_messages(topic, bootstrap)
+    evidence = Evidence(
+        topic=topic,
+        bot=bot_rows(file, topic.split("_")[2]),
+        sources=sources(file),
+        logs=[*(log.messages for log in losses.logs[:-1]), messages],
+        ledger=_ledger(batches, losses),
+        orders={},
+        table=table,
+        losses=losses,
+    )
+    for order in orders:
+        key = (order["kafka_partition"], order["log_epoch"], str(order["source_id"]))
+        evidence.orders[key] = max(evidence.orders.get(key, 0), order["up_to_offset"])
+    for row in rejects:
+        place = _placed(row, losses)
+        evidence.dead_letters[place] = DeadLetter(
+            place,
+            Message(row["message_key"], row["message_value"]),
+            row["source_id"] and str(row["source_id"]),
+            row["transaction_id"],
+            row["previous_id"],
+            row["is_link"],
+            row["rejected_at"],
+        )
+    evidence.replays = {_placed(row, losses): str(row["event_id"]) for row in replays}
     return evidence
 
 
-def bot_rows(file: Path, stream: str) -> list[BotRow]:
-    """Return all rows of a bot's file."""
-    with closing(sqlite3.connect(file)) as connection:
-        connection.row_factory = sqlite3.Row
-        return [dict(row) for row in connection.execute(f"SELECT * FROM {stream} ORDER BY transaction_id")]
-
-
-def committed_messages(topic: str, bootstrap: str) -> dict[Place, Message]:
-    """Return the committed messages that a topic has now."""
-    consumer = Consumer(
-        {
-            "bootstrap.servers": bootstrap,
-            "group.id": "checker",
-            "enable.auto.commit": False,
-            "enable.partition.eof": True,
-            "fetch.wait.max.ms": 10,  # an empty fetch tells the end, also while more is coming
-            "isolation.level": "read_committed",
-        }
-    )
-    partitions = consumer.list_topics(topic, timeout=30).topics[topic].partitions
-    consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING) for partition in partitions])
-    found: dict[Place, Message] = {}
-    ended: Counter[int] = Counter()
-    while len(ended) < len(partitions):
-        message = consumer.poll(90)  # a transaction that nobody ends is aborted after 60 s
-        assert message is not None, f"{topic} cannot be read to its end: a transaction is open"
-        error = message.error()
-        if error is not None:
-            assert error.code() == KafkaError._PARTITION_EOF, error.str()
-            ended[message.partition() or 0] += 1
-            continue
-        found[message.partition() or 0, message.offset() or 0] = Message(
-            message.key(), message.value(), is_foreign=bool(message.headers())
+def _ledger(rows: list[Row], losses: Losses) -> dict[int, list[Batch]]:
+    found: dict[int, list[Batch]] = defaultdict(list)
+    for row in sorted(rows, key=lambda row: (row["log_epoch"], row["start_offset"])):
+        partition, epoch, start = row["kafka_partition"], row["log_epoch"], row["start_offset"]
+        found[partition].append(
+            Batch(
+                _log(partition, epoch, start, losses),
+                partition,
+                epoch,
+                start,
+                row["end_offset"],
+                row["loaded_at"],
+                row["rows_loaded"],
+                row["rows_rejected"],
+                row["rows_duplicate"],
+                row["rows_superseded"],
+                row["last_ids"],
+            )
         )
-    consumer.close()
     return found
 
 
-def _place(row: dict[str, Any]) -> Place:
-    return row["kafka_partition"], row["kafka_offset"]
+def _placed(row: Row, losses: Losses) -> Place:
+    partition, epoch, offset = row["kafka_partition"], row["log_epoch"], row["kafka_offset"]
+    return Place(_log(partition, epoch, offset, losses), partition, offset)
+
+
+def _log(partition: int, epoch: int, offset: int, losses: Losses) -> int:
+    """Return the log that an offset of an epoch is of."""
+    for number, log in enumerate(losses.logs[:-1]):
+        if (epoch, offset) < log.ends.get(partition, (0, 0)):
+            return number
+    return len(losses.logs) - 1

@@ -2,71 +2,143 @@
 
 import json
 import random
-from typing import Any
+import time
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 from uuid import UUID
 
-from confluent_kafka import Producer
+from confluent_kafka import KafkaError, Producer
 
-from tests.chaos.evidence import Message, committed_messages
+from tests.chaos.messages import Message, committed_messages
 from tests.chaos.world import World
 
 _COPIES = 20
 _OVERSIZE = 3_000_000  # bytes; a producer of ours sends a megabyte at most
 _MARK: Any = {"foreign": b"yes"}  # tells the checker that no bot's producer sent it
+_CLOCKS = (0, 7_200, -40 * 86_400)  # seconds beside the time: right, ahead, behind
+
+
+class Foreign(NamedTuple):
+    """A message that somebody sends."""
+
+    partition: int
+    key: bytes | None
+    value: bytes | None
 
 
 def send(world: World, topic: str, rng: random.Random) -> None:
-    """Send copies of messages that are there, in disorder, and messages that break the contract."""
+    """Send copies in disorder and to any partition, forged ones, and ones that break the contract."""
     messages = committed_messages(topic, world.kafka.bootstrap_servers)
-    partition, _ = rng.choice(sorted(messages))
-    recent = [message for place, message in sorted(messages.items()) if place[0] == partition][-_COPIES:]
+    own = {spot: message for spot, message in messages.items() if not message.is_foreign}
+    partition, _ = rng.choice(sorted(own))
+    recent = [message for spot, message in sorted(messages.items()) if spot[0] == partition][-_COPIES:]
+    rows = [m for spot, m in sorted(own.items()) if spot[0] == partition and "stub" not in m.fields]
+    rng.shuffle(recent)
+    partitions = world.partition_count(topic)
+    batch = [Foreign(partition, *message[:2]) for message in recent]
+    batch += [Foreign(rng.randrange(partitions), *message[:2]) for message in recent]
+    batch += [Foreign(partition, *_broken(message, rng)) for message in rows[-_COPIES:]]
+    batch += [Foreign(partition, None, value) for value in _odd(rng)]
+    batch += _forged(partition, rows, rng)
+    send_all(world, topic, batch, rng)
+
+
+def send_all(world: World, topic: str, messages: Sequence[Foreign], rng: random.Random) -> None:
+    """Send messages by clocks that are right or wrong; Kafka has to take them all."""
+    errors: list[str] = []
+
+    def delivered(error: KafkaError | None, _: object) -> None:
+        if error is not None:
+            errors.append(error.str())
+
     producer = Producer(
         {"bootstrap.servers": world.kafka.bootstrap_servers, "message.max.bytes": 2 * _OVERSIZE}
     )
-    rng.shuffle(recent)
-    wrong = [_broken(message, rng) for message in recent]
-    for message in recent:
-        producer.produce(topic, message.value, message.key, partition, headers=_MARK)
-    for key, value in wrong:
-        producer.produce(topic, value, key, partition, headers=_MARK)
+    for message in messages:
+        producer.produce(
+            topic,
+            message.value,
+            message.key,
+            message.partition,
+            headers=_MARK,
+            timestamp=int((time.time() + rng.choice(_CLOCKS)) * 1000),
+            on_delivery=delivered,
+        )
     left = producer.flush(30)
-    world.history.add(
-        "foreign", topic=topic, partition=partition, copies=len(recent), broken=len(wrong), left=left
-    )
+    world.history.add("foreign", topic=topic, sent=len(messages), left=left)
+    if left or errors:
+        world.find(f"{topic}: {left} foreign messages were not delivered: {sorted(set(errors))}")
 
 
-def repaired(world: World, topic: str, rng: random.Random) -> bytes:
-    """Return a message that keeps the contract and is of no event that was there before."""
-    messages = committed_messages(topic, world.kafka.bootstrap_servers)
-    fields = next(message.fields for message in messages.values() if not message.is_foreign)
-    return json.dumps(fields | {"event_id": _event(rng)}).encode()
-
-
-def _event(rng: random.Random) -> str:
+def event(rng: random.Random) -> str:
     return str(UUID(int=rng.getrandbits(128), version=4))
+
+
+def changed(message: Message, **changes: Any) -> bytes:  # noqa: ANN401  (any JSON)
+    """Return a message with other fields."""
+    return json.dumps(message.fields | changes, ensure_ascii=False).encode(errors="surrogateescape")
 
 
 def _broken(message: Message, rng: random.Random) -> tuple[bytes | None, bytes | None]:
     """Return a key and a value that the contract does not allow."""
     key, value = message.key, message.value or b""
-    # An event of its own, so that it is not taken for a copy.
-    fields = message.fields | {"event_id": _event(rng)}
-
-    def changed(**changes: Any) -> bytes:  # noqa: ANN401  (any JSON)
-        return json.dumps(fields | changes, ensure_ascii=False).encode()
-
+    itself = event(rng)  # an event of its own, so that it is not taken for a copy
     values = [
         b"",
         None,
         b"{",
         b"\xff\xfe" + value,
         value[: len(value) // 2],
-        changed(schema_version=2),
-        changed(occurred_at="yesterday"),
-        changed(unknown="field"),
-        changed(city="x" * _OVERSIZE),
-        changed(city="zero\0byte"),
-        changed(mrf="mrf99"),
-        changed(),  # an old number under a new event: out of order
+        changed(message, event_id=itself, schema_version=2),
+        changed(message, event_id=itself, occurred_at="yesterday"),
+        changed(message, event_id=itself, unknown="field"),
+        changed(message, event_id=itself, city="x" * _OVERSIZE),
+        changed(message, event_id=itself, city="zero\0byte"),
+        changed(message, event_id=itself, mrf="mrf99"),
+        changed(message, event_id=itself),  # an old number under a new event: out of order
     ]
-    return (b"another key", changed()) if rng.random() < 0.1 else (key, rng.choice(values))
+    if rng.random() < 0.1:
+        return b"another key", changed(message, event_id=itself)
+    return key, rng.choice(values)
+
+
+def _odd(rng: random.Random) -> list[bytes]:
+    """Return values at which a reader or a table stumbles."""
+    garbage = bytes(byte if byte not in b"\r\n" else 0 for byte in rng.randbytes(1_000_000))
+    return [
+        b'{"\\u0000":1}',
+        b"[" * 100_000,
+        b"1e999",
+        b'{"[/x]":1}',
+        b'{"transaction_id":' + b"9" * 5_000 + b"}",
+        garbage,
+    ]
+
+
+def _forged(partition: int, rows: list[Message], rng: random.Random) -> list[Foreign]:
+    """Return messages that keep the contract and pretend to be the bot's next rows, or known ones.
+
+    What follows the newest row of all would be the bot's in every respect: nobody could tell.
+    """
+    by_source: dict[str, dict[int, Message]] = {}
+    for row in rows:
+        by_source.setdefault(row.fields["source_id"], {})[row.fields["transaction_id"]] = row
+    of_source = [found for found in by_source.values() if len(found) > 1][-1]
+    before, newest = sorted(of_source)[-2:]
+    message = of_source[before]
+    place = {"kafka_partition": partition}
+    known = message.fields["transaction_id"]
+    changes: list[dict[str, Any]] = [
+        {"transaction_id": 2**62, "previous_id": known},
+        {"transaction_id": 2**62 + 1, "previous_id": 2**62},
+        {"transaction_id": newest + 1_000_000, "previous_id": newest + 999_999},
+        {"transaction_id": -known, "previous_id": 0},
+        {"transaction_id": known, "previous_id": known},
+        {"transaction_id": known, "city": "another"},
+        {"transaction_id": 2**63, "previous_id": known},
+    ]
+    rng.shuffle(changes)
+    return [
+        Foreign(partition, message.key, changed(message, **place, event_id=event(rng), **change))
+        for change in changes
+    ]

@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 from tests.chaos.faults.disks import fill_the_workbooks_disk
 from tests.chaos.faults.files import restore_a_bots_file_from_an_older_copy
+from tests.chaos.faults.identities import replace_a_bots_file_by_one_with_two_identities
+from tests.chaos.faults.logs import make_a_topic_again
 from tests.chaos.faults.network import kill_consumers_on_a_slow_network, kill_producers_on_a_slow_network
 from tests.chaos.faults.processes import (
     freeze_a_consumer_in_mid_load_until_its_partitions_are_given_away,
@@ -16,11 +18,16 @@ from tests.chaos.faults.processes import (
     kill_producers,
     run_a_second_producer,
 )
+from tests.chaos.faults.rebalances import rebalance_while_loads_take_long
+from tests.chaos.faults.rows import repair_rejects
 from tests.chaos.faults.topics import (
     let_retention_overtake_the_consumers,
     raise_the_number_of_partitions,
-    repair_rejects,
     send_foreign_messages,
+)
+from tests.chaos.faults.transactions import (
+    freeze_producers_in_mid_page,
+    restart_producers_while_a_transaction_is_open,
 )
 from tests.chaos.nemesis import Fault
 
@@ -57,7 +64,7 @@ MUTANTS = (
         [
             Edit(
                 "sql/common/001_ledger.sql",
-                "PRIMARY KEY (topic, kafka_partition, start_offset)",
+                "PRIMARY KEY (topic, kafka_partition, log_epoch, start_offset)",
                 "CHECK (end_offset >= start_offset)",
             )
         ],
@@ -65,7 +72,7 @@ MUTANTS = (
     ),
     Mutant(
         "rows and ledger in transactions of their own",
-        "is 2 times in the warehouse",
+        "is 0 times in the warehouse",
         [
             Edit(
                 f"{_CONSUMER}/warehouse.py",
@@ -78,19 +85,31 @@ MUTANTS = (
     Mutant(
         "no duplicate guard",
         "is 2 times in the warehouse",
-        [Edit(f"{_CONSUMER}/batch.py", "falling.append(index)", "pass")],
+        [
+            Edit(
+                f"{_CONSUMER}/batch.py",
+                "            verdict = chains.verdict(link, message.offset)\n",
+                "            verdict = chains.verdict(link, message.offset)\n"
+                "            verdict = Verdict.NEXT if verdict is Verdict.SEEN else verdict\n",
+            ),
+            Edit(
+                f"{_CONSUMER}/chain.py",
+                "        filled = self._gap_before(link)\n",
+                "        filled = self._gap_before(link)\n        if filled is None:\n            return\n",
+            ),
+        ],
         faults=(send_foreign_messages,) * 2,
     ),
     Mutant(
         "suspects are dropped without a look",
         "is neither loaded nor rejected",
-        [Edit(f"{_CONSUMER}/batch.py", "if suspect.row[self._event] not in seen]", "if False]")],
+        [Edit(f"{_CONSUMER}/batch.py", "            if not is_copy:", "            if False:")],
         faults=(send_foreign_messages,) * 2,
     ),
     Mutant(
         "rejects are dropped",
         "is neither loaded nor rejected",
-        [Edit(f"{_CONSUMER}/warehouse.py", "if rejects:", "if False:")],
+        [Edit(f"{_CONSUMER}/warehouse.py", "            if rejects:", "            if False:")],
         faults=(send_foreign_messages,) * 2,
     ),
     Mutant(
@@ -111,28 +130,50 @@ MUTANTS = (
         [Edit(f"{_CONSUMER}/batch.py", "max(last + 1, read_to)", "last")],
     ),
     Mutant(
+        "the partition of a message is not checked",
+        "is 2 times in the warehouse",
+        [
+            Edit(
+                f"{_CONSUMER}/batch.py",
+                "            elif row[self._partition] != here:",
+                "            elif False:",
+            ),
+            Edit(f"{_CONSUMER}/batch.py", "link.kafka_partition != partition:", "False:"),
+        ],
+        faults=(send_foreign_messages,) * 3,
+    ),
+    Mutant(
+        "a gap in a chain is passed over",
+        "came before row",
+        [
+            Edit(
+                f"{_CONSUMER}/chain.py",
+                "        if previous == last or (",
+                "        if True or previous == last or (",
+            )
+        ],
+        faults=(make_a_topic_again,) * 2,
+    ),
+    Mutant(
         "a page begins with the row before it",
         "out of order",
-        [Edit(f"{_PRODUCER}/sqlite.py", "WHERE transaction_id > ?4", "WHERE transaction_id >= ?4")],
+        [
+            Edit(f"{_PRODUCER}/sqlite_page.py", "WHERE transaction_id > ?4", "WHERE transaction_id >= ?4"),
+        ],
     ),
     Mutant(
         "a page leaves out its first row",
         "is 0 times in Kafka",
-        [Edit(f"{_PRODUCER}/sqlite.py", "WHERE transaction_id > ?4", "WHERE transaction_id > ?4 + 1")],
+        [Edit(f"{_PRODUCER}/sqlite_page.py", "WHERE transaction_id > ?4", "WHERE transaction_id > ?4 + 1")],
     ),
     Mutant(
-        "the watermark is committed before its page",
+        "the source offset is committed before its page",
         "is 0 times in Kafka",
         [
             Edit(
                 f"{_PRODUCER}/kafka.py",
                 "            # Faster than produce_batch",
-                "            self._producer.produce(\n"
-                "                STATE_TOPIC,\n"
-                "                page.watermark.encode(),\n"
-                "                state_key(page.watermark.source_id, self._stream),\n"
-                "                partition=_STATE_PARTITION,\n"
-                "            )\n"
+                "            self._produce_offset(page.offset)\n"
                 "            self._producer.commit_transaction(_TIMEOUT_SECONDS)\n"
                 "            self._producer.begin_transaction()\n"
                 "            # Faster than produce_batch",
@@ -141,51 +182,87 @@ MUTANTS = (
         faults=(kill_producers_on_a_slow_network,) * 6,
     ),
     Mutant(
-        "the watermark is not read back",
-        "out of order",
-        [Edit(f"{_PRODUCER}/run.py", "known = sender.watermarks()", "known = {}")],
+        "the source offsets are not read back",
+        "times in Kafka",
+        [
+            Edit(f"{_PRODUCER}/run.py", "known = sender.offsets(sources)", "known = {}"),
+            Edit(f"{_PRODUCER}/run.py", "if not sender.is_topic_unused():", "if False:"),
+        ],
         faults=(kill_producers,),
+    ),
+    Mutant(
+        "the state is read only to its stable end",
+        "times in Kafka",
+        [
+            Edit(
+                f"{_PRODUCER}/committed.py",
+                "offsets(admin_client(settings), list(starts), LATEST)",
+                "offsets(admin_client(settings), list(starts), LATEST, IsolationLevel.READ_COMMITTED)",
+            ),
+            Edit(
+                f"{_PRODUCER}/committed.py",
+                "import Consumer, KafkaError,",
+                "import Consumer, IsolationLevel, KafkaError,",
+            ),
+        ],
+        faults=(restart_producers_while_a_transaction_is_open,) * 2,
+    ),
+    Mutant(
+        "the present identity is sent first",
+        "is 0 times in Kafka",
+        [
+            Edit(
+                f"{_PRODUCER}/run.py",
+                "                for identity in identities:",
+                "                for identity in reversed(identities):",
+            )
+        ],
+        faults=(replace_a_bots_file_by_one_with_two_identities,),
     ),
     Mutant(
         "offsets are taken for numbers without gaps",
         "rows, rejects and copies, but there are",
-        [
-            Edit(
-                f"{_CONSUMER}/batch.py",
-                "max(last + 1, read_to)",
-                "first + len(messages)",
-            )
-        ],
+        [Edit(f"{_CONSUMER}/batch.py", "max(last + 1, read_to)", "first + len(messages)")],
     ),
     Mutant(
-        "the duplicate guard forgets with every batch",
-        "in the warehouse",
-        [Edit(f"{_CONSUMER}/batch.py", "last_ids = dict(start.last_ids)", "last_ids: dict[str, int] = {}")],
+        "the ends of the chains are forgotten with every batch",
+        "data loss",
+        [
+            Edit(
+                f"{_CONSUMER}/chain.py",
+                "self.last_ids = dict(start.last_ids)",
+                "self.last_ids: dict[str, int] = {}",
+            )
+        ],
         faults=(send_foreign_messages,) * 2,
     ),
     Mutant(
         "copies are rejected",
         ", was rejected",
-        [Edit(f"{_CONSUMER}/batch.py", "if suspect.row[self._event] not in seen]", "]")],
+        [Edit(f"{_CONSUMER}/batch.py", "            if not is_copy:", "            if True:")],
         faults=(send_foreign_messages,) * 2,
     ),
     Mutant(
         "what retention deleted is skipped",
-        "the batch before it ended at",
+        "stops: retention deleted",
         [
             Edit(
-                f"{_CONSUMER}/ledger.py",
+                f"{_CONSUMER}/position.py",
                 "if position.next_offset < earliest:",
                 "position = replace(position, next_offset=max(position.next_offset, earliest))\n"
                 "    if False:",
             ),
-            Edit(f"{_CONSUMER}/ledger.py", "import dataclass, field", "import dataclass, field, replace"),
+            Edit(
+                f"{_CONSUMER}/position.py",
+                "from crmbot_core.errors",
+                "from dataclasses import replace\n\nfrom crmbot_core.errors",
+            ),
         ],
         faults=(let_retention_overtake_the_consumers,),
     ),
     Mutant(
         "offsets are committed to Kafka before the load, and believed",
-        "the batch before it ended at",
+        "data loss",
         [
             Edit(
                 f"{_CONSUMER}/session.py",
@@ -205,38 +282,95 @@ MUTANTS = (
         faults=(kill_a_consumer_in_mid_load,) * 3,
     ),
     Mutant(
+        "ends survive a revocation",
+        "data loss",
+        [
+            Edit(
+                f"{_CONSUMER}/kafka.py",
+                "        for number in numbers:\n"
+                "            self._ends.pop(number, None)\n"
+                "        self.assigned |=",
+                "        self.assigned |=",
+            ),
+            Edit(
+                f"{_CONSUMER}/kafka.py",
+                "        for number in numbers:\n"
+                "            self._ends.pop(number, None)\n"
+                "        self.assigned -=",
+                "        self.assigned -=",
+            ),
+        ],
+        faults=(rebalance_while_loads_take_long,) * 3,
+    ),
+    Mutant(
+        "the idle ledger moves to the high watermark",
+        "data loss",
+        [
+            Edit(
+                f"{_CONSUMER}/session.py",
+                "max(position.next_offset, kafka.read_to(partition))",
+                "position.next_offset + kafka.lag(partition, position.next_offset)",
+            )
+        ],
+        faults=(freeze_producers_in_mid_page,) * 3,
+    ),
+    Mutant(
         "a lead moves as soon as the topic grows",
         "came before row",
-        [Edit(f"{_PRODUCER}/partitions.py", "(sent[-1].partitions if sent else None) or found", "found")],
+        [
+            Edit(
+                f"{_PRODUCER}/partitions.py",
+                "return next((offset.partitions for offset in reversed(sent) if offset.partitions), found)",
+                "return found",
+            )
+        ],
         faults=(raise_the_number_of_partitions,) * 2,
     ),
     Mutant(
         "rows are spread anew before those sent are loaded",
         "before everything was loaded",
-        [Edit(f"{_PRODUCER}/repartition.py", "if waiting is not None:", "if False:")],
+        [Edit(f"{_PRODUCER}/ledger.py", "    if waiting is not None:", "    if False:")],
         faults=(raise_the_number_of_partitions,) * 2,
     ),
     Mutant(
         "a replay is not marked",
-        "was in no file of the bot",
+        "two replays at once",
         [
             Edit(
                 f"{_CONSUMER}/rejects.py",
-                "connection.execute(_MARK, (settings.topic, partition, offset))",
+                "connection.execute(_MARK, (settings.topic, partition, found.log_epoch, offset, event_id))",
                 "pass",
             )
         ],
         faults=(repair_rejects,),
     ),
     Mutant(
+        "a replay without a transaction",
+        "was replayed",
+        [
+            Edit(
+                f"{_CONSUMER}/rejects.py",
+                "with connect(settings) as connection, translated_errors(), connection.transaction():",
+                "with connect(settings) as connection, translated_errors():",
+            )
+        ],
+        faults=(repair_rejects,) * 2,
+    ),
+    Mutant(
         "a restored file is not noticed",
         "stops: was replaced or restored",
-        [Edit(f"{_PRODUCER}/watermark.py", "found_event_id == watermark.event_id", "True")],
+        [
+            Edit(
+                f"{_PRODUCER}/source_offset.py",
+                "    row = offset.transaction_id\n",
+                "    return\n    row = offset.transaction_id\n",
+            )
+        ],
         faults=(restore_a_bots_file_from_an_older_copy,),
     ),
     Mutant(
         "a producer does not take over from the one before it",
-        "is 2 times in Kafka",
+        "times in Kafka",
         [
             Edit(
                 f"{_PRODUCER}/kafka.py",
@@ -246,6 +380,22 @@ MUTANTS = (
             Edit(f"{_PRODUCER}/kafka.py", "import warnings", "import time\nimport warnings"),
         ],
         faults=(run_a_second_producer, kill_producers),
+    ),
+    Mutant(
+        "the audit compares ids only",
+        "audit did not notice",
+        [
+            Edit(
+                f"{_PRODUCER}/audit/compare.py",
+                "            if theirs.event_id != ours.event_id and (is_there or not is_repaired):",
+                "            if False:",
+            ),
+            Edit(
+                f"{_PRODUCER}/audit/compare.py",
+                "            if not is_there and theirs != ours:",
+                "            if False:",
+            ),
+        ],
     ),
     Mutant(
         "a workbook is written where the old one is",

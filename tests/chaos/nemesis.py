@@ -24,6 +24,7 @@ class Nemesis:
     def torment(self, faults: Iterable[Fault]) -> None:
         """Do one fault after another."""
         for fault in faults:
+            self.world.keep_copy(self.topic())
             self.world.history.add("fault", name=fault.__name__)
             fault(self)
             self.world.history.add("healed", name=fault.__name__)
@@ -32,12 +33,13 @@ class Nemesis:
     def wait(self, least: float, most: float) -> None:
         self._pause.wait(self.rng.uniform(least, most))
 
-    def wait_until(self, condition: Callable[[], bool], what: str) -> bool:
+    def wait_until(self, condition: Callable[[], bool], what: str, patience: float = 1.0) -> bool:
         """Wait for something that has to come about; it is a finding if it does not, and False."""
-        deadline = time.monotonic() + _PATIENCE_SECONDS
+        seconds = _PATIENCE_SECONDS * patience
+        deadline = time.monotonic() + seconds
         while not condition():
             if time.monotonic() > deadline:
-                self.world.find(f"not within {_PATIENCE_SECONDS:.0f} s: {what}")
+                self.world.find(f"not within {seconds:.0f} s: {what}")
                 return False
             self._pause.wait(0.2)
         return True

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from devstack import launch as launch_script
 from tests.chaos.history import History
@@ -40,6 +41,15 @@ class Member:
         self.process.send_signal(number)
 
 
+class Stop(NamedTuple):
+    """A service that ended by itself, with its last words."""
+
+    name: str
+    started_at: float
+    code: int
+    words: str
+
+
 @dataclass
 class ExpectedStop:
     """A stop that a fault brings about, by the beginning of the member's name and its last words."""
@@ -64,6 +74,7 @@ class Crew:
     history: History
     members: list[Member] = field(default_factory=list)
     refusals: list[str] = field(default_factory=list)
+    stops: list[Stop] = field(default_factory=list)
     _expected: list[ExpectedStop] = field(default_factory=list)
     _lock: threading.RLock = field(default_factory=threading.RLock)
     _is_over: threading.Event = field(default_factory=threading.Event)
@@ -135,9 +146,9 @@ class Crew:
         self.history.add("ran", command=" ".join(command), code=process.returncode, words=words)
         return process.returncode, words
 
-    def run_twice(self, environment: Mapping[str, str], *command: str) -> list[int]:
-        """Run a command twice at once, and return the exit codes."""
-        processes = [self._started(environment, command) for _ in range(2)]
+    def run_at_once(self, environment: Mapping[str, str], *commands: tuple[str, ...]) -> list[int]:
+        """Run commands at once, and return the exit codes."""
+        processes = [self._started(environment, command) for command in commands]
         for process in processes:
             process.communicate()
         return [process.returncode for process in processes]
@@ -168,6 +179,7 @@ class Crew:
 
     def _judge(self, member: Member, code: int) -> None:
         words = _last_line(member.log)
+        self.stops.append(Stop(member.name, member.started_at, code, words))
         expected = [stop for stop in self._expected if stop.excuses(member, words)]
         for stop in expected:
             stop.happened.set()

@@ -6,12 +6,13 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from tests.chaos import audits, dump, tampering
 from tests.chaos.checker import violations
 from tests.chaos.evidence import Evidence, gather
 from tests.chaos.faults import FAULTS, drawn
 from tests.chaos.history import History
 from tests.chaos.mutants import Mutant, mutated
-from tests.chaos.nemesis import Nemesis
+from tests.chaos.nemesis import Fault, Nemesis
 from tests.chaos.world import World, world
 
 _DRAIN_SECONDS = 120
@@ -22,7 +23,7 @@ def torture(
     folder: Path,
     *,
     seed: int,
-    faults: int = len(FAULTS),
+    faults: int | Sequence[Fault] = len(FAULTS),
     mrfs: Sequence[str] = ("mrf1", "mrf2"),
     mutant: Mutant | None = None,
     is_shown: bool = False,
@@ -31,17 +32,19 @@ def torture(
 
     Args:
         folder: for data, logs and the run's history; what an earlier run left there is removed.
-        seed: decides which faults come in which order.
-        faults: how many.
+        seed: decides which faults come in which order, and what they hit.
+        faults: how many, or which.
         mrfs: bots at work.
-        mutant: a mistake in the services; the faults that bring it to light take the place of drawn ones.
+        mutant: a mistake in the services; the faults that bring it to light take the place of the others.
         is_shown: print the history while it is written.
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     history = History(folder / "history.jsonl", is_shown)
     rng = random.Random(seed)
-    deck = mutant.faults if mutant else drawn(faults, rng)
+    deck = drawn(faults, rng) if isinstance(faults, int) else faults
+    if mutant:
+        deck = mutant.faults
     history.add("seed", seed=seed, faults=len(deck), mutant=mutant.name if mutant else None)
     changes = mutated(folder / "mutant", mutant) if mutant else {}
     with world(folder, mrfs, history, changes) as road:
@@ -49,19 +52,35 @@ def torture(
         nemesis = Nemesis(road, rng)
         nemesis.wait_until(lambda: all(map(road.has_messages, road.topics)), "the first rows in Kafka")
         nemesis.torment(deck)
-        found: list[str] = []
-        for evidence in _drained(road):
-            numbers = {"messages": len(evidence.messages), "loaded": len(evidence.rows)}
-            numbers |= {"rejected": len(evidence.rejects), "replayed": len(evidence.replays)}
-            numbers |= {
-                "files_gone": len(evidence.losses.files),
-                "losses_accepted": len(evidence.losses.accepted),
-            }
-            history.add("checked", topic=evidence.topic, **numbers)
-            found += violations(evidence)
-        found += road.findings + road.crew.refusals
+        found = _judged(road, _drained(road))
     for violation in found[:_MOST_SHOWN]:
         history.add("violation", what=violation)
+    (folder / "violations.txt").write_text("".join(f"{violation}\n" for violation in found))
+    history.add("end", violations=len(found))
+    return found
+
+
+def _judged(road: World, evidence: Sequence[Evidence]) -> list[str]:
+    """Return what is wrong by the checker, by other readers of the same things, and by the faults."""
+    found = road.findings + road.crew.refusals
+    for topic in evidence:
+        road.history.add(
+            "checked",
+            topic=topic.topic,
+            messages=sum(map(len, topic.logs)),
+            loaded=len(topic.table),
+            rejected=len(topic.dead_letters),
+            replayed=len(topic.replays),
+            files_gone=len(topic.losses.files),
+            logs_gone=len(topic.losses.logs) - 1,
+            sent_again=topic.losses.sent_again,
+            gaps_accepted=len(topic.losses.gaps),
+        )
+        found += violations(topic)
+    found += dump.disagreements(evidence, road.kafka.directory / "data", road.kafka.bootstrap_servers)
+    found += audits.disagreements(road, evidence)
+    for topic in evidence:
+        found += tampering.unnoticed(road, topic)
     return found
 
 

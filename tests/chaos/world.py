@@ -4,20 +4,22 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any
 
-import psycopg
 from confluent_kafka.admin import AdminClient
 from psycopg.conninfo import make_conninfo
 
 from devstack import Kafka, Postgres
 from devstack.ports import free_port
+from tests.chaos.bot_file import copy_file
 from tests.chaos.disk import Disk
-from tests.chaos.evidence import Losses, Place, committed_messages
 from tests.chaos.history import History
+from tests.chaos.losses import Losses
+from tests.chaos.messages import committed_messages
 from tests.chaos.proxy import Proxy
 from tests.chaos.services import Crew, Member
+from tests.chaos.warehouse import Warehouse
 
 STREAMS = ("actions", "nature")
 PARTITIONS = 3  # to begin with
@@ -54,6 +56,8 @@ class World:
     crew: Crew
     history: History
     losses: defaultdict[str, Losses] = field(default_factory=lambda: defaultdict(Losses))
+    copies: defaultdict[str, list[Path]] = field(default_factory=lambda: defaultdict(list))
+    partitions: defaultdict[str, int] = field(default_factory=lambda: defaultdict(lambda: PARTITIONS))
     findings: list[str] = field(default_factory=list)
 
     @property
@@ -65,10 +69,29 @@ class World:
         stream, mrf = stream_and_mrf(topic)
         return self.folder / mrf / f"{stream}.db"
 
+    @cached_property
+    def admin(self) -> AdminClient:
+        return AdminClient({"bootstrap.servers": self.kafka.bootstrap_servers, "log_level": 0})
+
+    @property
+    def warehouse(self) -> Warehouse:
+        return Warehouse(self.postgres.dsn)
+
     def find(self, finding: str) -> None:
         """Note what should not be."""
         self.history.add("finding", what=finding)
         self.findings.append(finding)
+
+    def operator(self, topic: str) -> dict[str, str]:
+        """Return the environment of an operator's commands about a topic."""
+        _, mrf = stream_and_mrf(topic)
+        return {"MRF": mrf, "DATA_DIR": str(self.folder / mrf), "PARTITIONS": str(self.partitions[mrf])}
+
+    def producer(self, topic: str) -> Member:
+        """Return the topic's producer."""
+        stream, mrf = stream_and_mrf(topic)
+        (producer,) = self.crew[f"producer-{mrf}-{stream}"]
+        return producer
 
     def consumer(self, topic: str) -> Member:
         """Start one more consumer of a topic."""
@@ -82,26 +105,19 @@ class World:
         stream, mrf = stream_and_mrf(topic)
         return self.crew[f"consumer-{mrf}-{stream}"]
 
-    def is_loading(self, member: Member) -> bool:
-        """Tell whether a consumer has a transaction open in the warehouse."""
-        query = "SELECT 1 FROM pg_stat_activity WHERE application_name = %s AND xact_start IS NOT NULL"
-        return bool(self._query(query, member.name))
+    def keep_copy(self, topic: str) -> None:
+        """Put a copy of a bot's file aside, for a fault that restores it later."""
+        number = len(self.copies[topic])
+        copy = self.file(topic).with_suffix(f".copy{number}")
+        copy_file(self.file(topic), copy)
+        self.copies[topic].append(copy)
 
-    def is_loaded(self, topic: str, source_id: str, transaction_id: int) -> bool:
-        """Tell whether a source of a topic is loaded up to a number."""
-        query = f"SELECT 1 FROM {topic} WHERE source_id = %s AND transaction_id >= %s LIMIT 1"
-        return bool(self._query(query, source_id, transaction_id))
-
-    def ledger_ends(self, topic: str) -> dict[int, int]:
-        """Return where the ledger ends, by partition."""
-        query = "SELECT kafka_partition, max(end_offset) FROM crm_bot_ledger WHERE topic = %s GROUP BY 1"
-        return dict(self._query(query, topic))
-
-    def open_rejects(self, topic: str) -> list[Place]:
-        """Return the rejects that were not replayed."""
-        places = "SELECT kafka_partition, kafka_offset FROM {} WHERE topic = %s"
-        query = f"{places.format('crm_bot_rejects')} EXCEPT {places.format('crm_bot_replays')} ORDER BY 1, 2"
-        return self._query(query, topic, topic)
+    def sent_ids(self, topic: str, source_id: str) -> set[int]:
+        """Return the numbers of the rows that a bot's producer has sent, of one source, in all logs."""
+        present = committed_messages(topic, self.kafka.bootstrap_servers)
+        logs = [present, *(log.messages for log in self.losses[topic].logs)]
+        fields = (m.fields for log in logs for m in log.values() if not m.is_foreign)
+        return {row["transaction_id"] for row in fields if row["source_id"] == source_id}
 
     def has_messages(self, topic: str) -> bool:
         """Tell whether anything is committed to a topic."""
@@ -109,8 +125,7 @@ class World:
 
     def partition_count(self, topic: str) -> int:
         """Return the number of partitions that a topic has now."""
-        admin = AdminClient({"bootstrap.servers": self.kafka.bootstrap_servers})
-        return len(admin.list_topics(topic, timeout=30).topics[topic].partitions)
+        return len(self.admin.list_topics(topic, timeout=30).topics[topic].partitions)
 
     def start(self) -> None:
         """Make topics, tables and backlogs, and start every service."""
@@ -126,10 +141,6 @@ class World:
         for topic in self.topics:
             for _ in range(2 if "actions" in topic else 1):
                 self.consumer(topic)
-
-    def _query(self, query: str, *parameters: object) -> list[Any]:
-        with psycopg.connect(self.postgres.dsn) as connection:
-            return connection.execute(query.encode(), parameters).fetchall()
 
 
 def stream_and_mrf(topic: str) -> tuple[str, str]:

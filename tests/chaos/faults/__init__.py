@@ -3,7 +3,18 @@
 import random
 
 from tests.chaos.disk import can_mount
-from tests.chaos.faults import disks, files, network, processes, topics
+from tests.chaos.faults import (
+    disks,
+    files,
+    identities,
+    logs,
+    network,
+    processes,
+    rebalances,
+    rows,
+    topics,
+    transactions,
+)
 from tests.chaos.nemesis import Fault
 
 FAULTS: list[Fault] = [
@@ -22,6 +33,9 @@ FAULTS: list[Fault] = [
     processes.freeze_the_warehouse,
     processes.scale_consumers_to_none_and_beyond_the_partitions,
     processes.restart_everything_in_turn,
+    rebalances.rebalance_while_loads_take_long,
+    transactions.restart_producers_while_a_transaction_is_open,
+    transactions.freeze_producers_in_mid_page,
     network.kill_producers_on_a_slow_network,
     network.kill_consumers_on_a_slow_network,
     network.cut_one_consumer_from_the_broker,
@@ -33,12 +47,20 @@ FAULTS: list[Fault] = [
     files.lock_a_bots_file,
     files.checkpoint_and_vacuum_a_bots_file,
     files.restore_a_bots_file_from_an_older_copy,
+    files.restore_a_bots_file_twice,
+    files.restore_a_bots_file_to_its_very_start,
     files.replace_a_bots_file_by_a_new_one,
+    identities.replace_a_bots_file_by_one_with_two_identities,
     files.truncate_a_bots_file,
     topics.send_foreign_messages,
-    topics.repair_rejects,
+    rows.put_odd_rows_in_a_bots_file,
+    rows.repair_rejects,
     topics.let_retention_overtake_the_consumers,
+    topics.set_compaction,
     topics.raise_the_number_of_partitions,
+    logs.lose_the_state_topic,
+    logs.make_a_topic_again,
+    logs.restore_a_topics_log_from_an_older_copy,
 ]
 
 

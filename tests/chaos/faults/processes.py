@@ -122,7 +122,7 @@ def _frozen_in_mid_load(nemesis: Nemesis) -> Member:
     member = nemesis.victim("consumer")
     for _ in range(_TRIES):
         member.send(signal.SIGSTOP)
-        if nemesis.world.is_loading(member):
+        if nemesis.world.warehouse.is_loading(member.name):
             nemesis.world.history.add("frozen", service=member.name)
             break
         member.send(signal.SIGCONT)
