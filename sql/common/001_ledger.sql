@@ -40,7 +40,7 @@ CREATE TABLE crm_bot_losses (
     after_id         bigint      NOT NULL,  -- the last row before the gap, 0 for none
     up_to_id         bigint      NOT NULL,  -- the last row of the gap
     accepted_at      timestamptz NOT NULL DEFAULT now(),
-    PRIMARY KEY (topic, kafka_partition, source_id, after_id)
+    PRIMARY KEY (topic, kafka_partition, source_id, after_id, up_to_id)
 )
 :heap_by_topic;
 

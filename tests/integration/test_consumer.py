@@ -243,6 +243,10 @@ def test_what_retention_deleted_stops_the_consumer_until_the_loss_is_accepted(ro
     assert "follows row 4 of source" in stopped.log.read_text()
     gap = ("--source-id", SOURCE, "--after-id", "0", "--up-to-id")
     assert road.run(*command, *gap, "0").returncode == 2
+    road.must(*command, *gap, "3")
+    stopped = road.consume("actions")
+    assert stopped.exit_code() == 3
+    assert "--up-to-id 4" in stopped.log.read_text()
     road.must(*command, *gap, "4")
     assert "accepted before" in road.run(*command, *gap, "4").stderr
     road.consume("actions")
@@ -269,6 +273,8 @@ def test_a_stranger_s_source_is_rejected_by_an_operator_s_word(road: Road) -> No
     road.consume("actions")
     wait_until(lambda: loaded_ids(road) == [1, 2], "the bot's rows")
     assert len(rejects(road)) == 1
+    refused = road.run(*command[:-1], SOURCE)
+    assert (refused.returncode, "so it is a bot's" in refused.stderr) == (2, True)
 
 
 def test_rows_that_kafka_lost_stop_the_consumer_though_the_log_was_filled_again(road: Road) -> None:

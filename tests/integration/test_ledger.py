@@ -64,6 +64,20 @@ def test_a_ledger_that_lost_its_newest_row_stops_the_consumer(road: Road) -> Non
     assert loaded_ids(road) == [1, 2, 3]
 
 
+def test_a_table_that_lost_its_newest_rows_stops_the_consumer(road: Road) -> None:
+    bad = json.dumps(action(road.mrf, 4, potential_revenue="1")).encode()
+    send(road.bootstrap, topic(road), [*(action(road.mrf, number) for number in (1, 2, 3)), bad])
+    consumer = road.consume("actions")
+    wait_until(lambda: loaded_ids(road) == [1, 2, 3], "the rows")
+    assert consumer.terminate() == 0
+    assert road.consume("actions").terminate() == 0
+    road.query("DELETE FROM crm_bot_rejects WHERE topic = %s", topic(road))
+    road.query("DELETE FROM {actions} WHERE transaction_id > 1")
+    stopped = road.consume("actions")
+    assert stopped.exit_code() == 3
+    assert f"{topic(road)} has lost rows: the newest row of source" in stopped.log.read_text()
+
+
 def test_a_recreated_topic_is_adopted_and_its_chains_go_on(road: Road) -> None:
     bad = json.dumps(action(road.mrf, 2, potential_revenue="1")).encode()
     send(road.bootstrap, topic(road), [action(road.mrf, 1), bad, action(road.mrf, 3)])

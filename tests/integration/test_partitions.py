@@ -11,9 +11,10 @@ from confluent_kafka import Message, Producer
 from crmbot_core.contracts import ACTIONS, NATURE
 from crmbot_core.errors import StoppedError
 from crmbot_core.kafka import admin_client, partition_count
-from crmbot_producer import repartition as repartition_module
 from crmbot_producer.kafka import PageSender
+from crmbot_producer.ledger import check_all_loaded
 from crmbot_producer.partitions import partitions_of
+from crmbot_producer.repartition import repartition
 from crmbot_producer.settings import RepartitionSettings
 from devstack import Kafka
 from tests.integration.road import Road, Service, wait_until
@@ -188,17 +189,16 @@ def test_a_producer_that_starts_meanwhile_makes_the_command_change_nothing(
     more_partitions(road)
     settings = {"bootstrap.servers": kafka.bootstrap_servers}
     topic = ACTIONS.topic(road.mrf)
-    check = repartition_module._check_all_loaded
     senders = []
 
     def check_and_be_overtaken(*arguments: Any) -> None:  # noqa: ANN401  (handed on)
-        check(*arguments)
+        check_all_loaded(*arguments)
         senders.append(PageSender(settings, road.mrf, "actions", topic))
 
-    monkeypatch.setattr(repartition_module, "_check_all_loaded", check_and_be_overtaken)
+    monkeypatch.setattr("crmbot_producer.repartition.check_all_loaded", check_and_be_overtaken)
     wanted = RepartitionSettings(mrf=road.mrf, stream="actions", data_dir=road.data, warehouse_dsn=road.dsn)
     with pytest.raises(StoppedError, match=r"another process has taken over.*nothing is changed: stop"):
-        repartition_module.repartition(wanted, settings)
+        repartition(wanted, settings)
     (sender,) = senders
     with sqlite3.connect(road.data / "actions.db") as connection:
         ((source_id,),) = connection.execute("SELECT source_id FROM source").fetchall()

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from tests.integration.messages import action, send
+from tests.integration.messages import SOURCE, action, send
 from tests.integration.road import Road, wait_until
 from tests.integration.test_consumer import loaded_ids, rejects, topic
 
@@ -48,7 +48,7 @@ def test_rejects_are_listed_shown_and_replayed_once(road: Road, broken: bytes) -
 @pytest.mark.usefixtures("broken")
 def test_a_reject_is_not_replayed_as_another_row(road: Road) -> None:
     another = road.run(*REJECTS, "replay", *STREAM, *PLACE, *repaired(road, action(road.mrf, 4)))
-    assert (another.returncode, "keep source_id and transaction_id" in another.stderr) == (2, True)
+    assert (another.returncode, "keep source_id, transaction_id" in another.stderr) == (2, True)
     assert loaded_ids(road) == [1, 3]
 
 
@@ -59,6 +59,19 @@ def test_a_message_of_somebody_else_s_is_not_replayed(road: Road) -> None:
     wait_until(lambda: loaded_ids(road) == [1, 2], "the good rows")
     refused = road.run(*REJECTS, "replay", *STREAM, *PLACE)
     assert (refused.returncode, "is not the bot's" in refused.stderr) == (2, True)
+
+
+def test_a_copy_in_an_accepted_gap_is_not_replayed_for_resend_brings_the_row(road: Road) -> None:
+    send(road.bootstrap, topic(road), [action(road.mrf, 1), action(road.mrf, 5)])
+    assert road.consume("actions").exit_code() == 3
+    gap = ("--source-id", SOURCE, "--after-id", "1", "--up-to-id", "4")
+    road.must("crmbot-consumer", "accept-loss", *STREAM, "--partition", "0", *gap)
+    road.consume("actions")
+    wait_until(lambda: loaded_ids(road) == [1, 5], "the rows behind the gap")
+    send(road.bootstrap, topic(road), [action(road.mrf, 3)])
+    wait_until(lambda: len(rejects(road)) == 1, "a copy from the middle of the gap")
+    refused = road.run(*REJECTS, "replay", *STREAM, "0", "2")
+    assert (refused.returncode, "lies in a gap that was accepted" in refused.stderr) == (2, True)
 
 
 def test_of_two_rejects_of_an_event_only_one_is_replayed(road: Road) -> None:

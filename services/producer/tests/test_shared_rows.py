@@ -19,12 +19,16 @@ def plainly(file: list[FileRow], warehouse: list[WarehouseRow], ceiling: int) ->
     there: dict[int, set[str | None]] = {}
     for id_, event in warehouse:
         there.setdefault(id_, set()).add(event)
-    conflicts = [id_ for id_, event in file if event not in there.get(id_, {event}) and there[id_] != {None}]
+    conflicts = [id_ for id_, event in file if not {event, None} & there.get(id_, {event})]
     before = [row for row in file if not conflicts or row[0] < conflicts[0]]
     shared = [row for row in before if row[1] in there.get(row[0], set())]
     missing = [row[0] for row in before if row[0] not in there]
     complete = [row for row in before if row[0] <= ceiling and (not missing or row[0] < missing[0])]
-    return SharedRows(min(conflicts, default=None), max(shared, default=None), max(complete, default=None))
+    conflict = min(conflicts, default=None)
+    behind = [row for row in file if conflict and row[0] > conflict and row[1] in there.get(row[0], set())]
+    return SharedRows(
+        conflict, max(shared, default=None), max(complete, default=None), min(behind, default=None)
+    )
 
 
 @given(files, warehouses, ids)
@@ -51,6 +55,18 @@ def test_the_merge_keeps_its_promises(
         ),
         pytest.param(
             [(1, "a"), (2, "b")], [(1, "a"), (2, None)], SharedRows(None, (1, "a"), (2, "b")), id="a stub"
+        ),
+        pytest.param(
+            [(1, "a"), (2, "b")],
+            [(1, "a"), (2, None), (2, "x")],
+            SharedRows(None, (1, "a"), (2, "b")),
+            id="a stub that was repaired",
+        ),
+        pytest.param(
+            [(1, "a"), (2, "b"), (3, "c")],
+            [(1, "a"), (2, "x"), (3, "c")],
+            SharedRows(2, (1, "a"), (1, "a"), (3, "c")),
+            id="no restore: they agree behind the conflict",
         ),
     ],
 )

@@ -242,14 +242,19 @@ class Preparation:
 
     def _gap(self, partition: int, offset: int, link: Link, last: int) -> StoppedError:
         source, previous = link.source_id, link.previous_id
+        stranger = (
+            f". If that source is no bot's: crmbot-consumer reject-source --stream {self._stream.name} "
+            f"--source-id {source}"
+            if last == 0
+            else ""
+        )
         return StoppedError(
             f"{self._topic} partition {partition}: data loss: offset {offset} follows row {previous} of "
             f"source {source}, but the last one loaded is {last}: Kafka lost what lies between. To have it "
             f"sent again: crmbot-producer resend --stream {self._stream.name}. To go on without it: "
             "crmbot-consumer "
             f"accept-loss --stream {self._stream.name} --partition {partition} --source-id {source} "
-            f"--after-id {last} --up-to-id {previous}. If that source is no bot's: crmbot-consumer "
-            f"reject-source --stream {self._stream.name} --source-id {source}"
+            f"--after-id {last} --up-to-id {previous}{stranger}"
         )
 
 

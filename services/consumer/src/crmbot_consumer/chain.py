@@ -76,10 +76,12 @@ class Chains:
             return Verdict.SEEN if self._gap_before(link) is None else Verdict.FILLER
         if previous is None or previous < last:
             return Verdict.FOREIGN
-        if previous == last or (link.source_id, (last, previous)) in self._orders.losses:
+        if previous == last:
             return Verdict.NEXT
-        is_sent_again = offset < self._orders.resends.get(link.source_id, 0)
-        return Verdict.SUPERSEDED if is_sent_again else Verdict.GAP
+        if offset < self._orders.resends.get(link.source_id, 0):
+            return Verdict.SUPERSEDED
+        is_accepted = (link.source_id, (last, previous)) in self._orders.losses
+        return Verdict.NEXT if is_accepted else Verdict.GAP
 
     def follow(self, link: Link) -> None:
         """Advance to a message that is NEXT or FILLER."""

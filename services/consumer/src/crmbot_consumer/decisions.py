@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from confluent_kafka import TopicPartition
-from psycopg import errors
+from psycopg import errors, sql
 
 from crmbot_consumer.settings import TopicSettings
 from crmbot_core import ledger
@@ -12,6 +12,8 @@ from crmbot_core.errors import ConfigurationError
 from crmbot_core.kafka import EARLIEST, admin_client, offsets, topic_id
 from crmbot_core.ledger import Entry, Gap, Position
 from crmbot_core.warehouse import connect, translated_errors
+
+_HAS_ROWS = "SELECT 1 FROM {table} WHERE source_id = %s LIMIT 1"
 
 
 def accept_retention(settings: TopicSettings, kafka: Mapping[str, str], partition: int) -> tuple[int, int]:
@@ -43,9 +45,14 @@ def reject_source(settings: TopicSettings, source_id: str) -> None:
     """Have all messages of a source become dead letters, from the next start of a consumer on.
 
     Raises:
-        ConfigurationError: it was declared foreign before.
+        ConfigurationError: it was declared foreign before, or has rows in the warehouse.
     """
+    table = sql.Identifier(settings.table)
     with connect(settings) as connection, translated_errors():
+        if connection.execute(sql.SQL(_HAS_ROWS).format(table=table), (source_id,)).fetchone():
+            raise ConfigurationError(
+                f"source {source_id} has rows in {settings.table}, so it is a bot's: nothing is changed"
+            )
         try:
             ledger.declare_foreign(connection, settings.topic, source_id)
         except errors.UniqueViolation:

@@ -19,7 +19,7 @@ from crmbot_core.warehouse import Connection, connect, translated_errors
 
 _LIST = """
     SELECT r.kafka_partition, r.kafka_offset, r.log_epoch, r.reason, r.rejected_at, r.source_id::text,
-           r.transaction_id, r.message_key, {value}, p.replayed_at
+           r.transaction_id, r.previous_id, r.is_link, r.message_key, {value}, p.replayed_at
     FROM crm_bot_rejects r
     LEFT JOIN crm_bot_replays p
            ON p.topic = r.topic AND p.kafka_partition = r.kafka_partition AND p.log_epoch = r.log_epoch
@@ -50,6 +50,8 @@ class RejectedMessage(NamedTuple):
     rejected_at: datetime
     source_id: str | None
     transaction_id: int | None
+    previous_id: int | None
+    is_link: bool
     message_key: bytes | None
     message_value: bytes | None
     replayed_at: datetime | None
@@ -122,11 +124,12 @@ def _row(settings: TopicSettings, found: RejectedMessage, value: bytes | None, k
         raise ConfigurationError(f"still breaks the contract: {checked.reasons[0]}")
     (row,) = checked.rows
     index = settings.contract.column_names.index
-    itself = (row[index("source_id")].decode(), int(row[index("transaction_id")]))
-    if itself != (found.source_id, found.transaction_id):
+    ids = (int(row[index("transaction_id")]), int(row[index("previous_id")]))
+    itself = (row[index("source_id")].decode(), *ids)
+    if itself != (found.source_id, found.transaction_id, found.previous_id):
         raise ConfigurationError(
             f"this is row {itself[1]} of source {itself[0]}, but the reject says it is row "
-            f"{found.transaction_id} of source {found.source_id}: keep source_id and transaction_id"
+            f"{found.transaction_id} of source {found.source_id}: keep source_id, transaction_id, previous_id"
         )
     return row
 
@@ -136,6 +139,11 @@ def _check_chain(connection: Connection, settings: TopicSettings, found: Rejecte
     partition = found.kafka_partition
     known = ledger.positions(connection, settings.topic, [partition])
     last = known[partition].last_ids.get(found.source_id or "", 0) if partition in known else 0
+    gaps = known[partition].gaps.get(found.source_id or "", ()) if partition in known else ()
+    if not found.is_link and any(after < (found.transaction_id or 0) <= to for after, to in gaps):
+        raise ConfigurationError(
+            f"row {found.transaction_id} lies in a gap that was accepted: crmbot-producer resend brings it"
+        )
     if (found.transaction_id or 0) > last:
         raise ConfigurationError(
             f"row {found.transaction_id} lies beyond {last}, the last one that its source sent to partition "

@@ -23,9 +23,17 @@ _REJECTS = """
                                  transaction_id, previous_id, is_link, message_key, message_value)
     VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
 """
+# The newest link of each chain that the table or the rejects have.
 _NEWEST_IDS = """
-    SELECT kafka_partition, source_id::text, max(transaction_id) FROM {table}
-    WHERE kafka_partition = ANY(%s) GROUP BY kafka_partition, source_id
+    SELECT kafka_partition, source_id::text, max(newest) FROM (
+        SELECT kafka_partition, source_id, max(transaction_id) AS newest FROM {table}
+        WHERE kafka_partition = ANY(%(partitions)s) GROUP BY kafka_partition, source_id
+        UNION ALL
+        SELECT kafka_partition, source_id, max(transaction_id) AS newest FROM crm_bot_rejects
+        WHERE topic = %(topic)s AND is_link AND kafka_partition = ANY(%(partitions)s)
+        GROUP BY kafka_partition, source_id
+    ) links
+    GROUP BY kafka_partition, source_id
 """
 # A join: of a long list, ANY would compare each row of the table with every element.
 _ROW_DIGESTS = """
@@ -86,20 +94,22 @@ class Warehouse:
         """Return what the ledger says of each partition; one that was never loaded is left out.
 
         Raises:
-            StoppedError: the table has rows that the ledger does not know.
+            StoppedError: the newest rows of the table are not those that the ledger knows.
         """
         numbers = list(partitions)
         connection = self._connected()
         with translated_errors():
             found = ledger.positions(connection, self._topic, numbers)
             query = sql.SQL(_NEWEST_IDS).format(table=self._table)
-            for partition, source_id, newest in connection.execute(query, (numbers,)):
+            values = {"partitions": numbers, "topic": self._topic}
+            for partition, source_id, newest in connection.execute(query, values):
                 last = found[partition].last_ids.get(source_id, 0) if partition in found else 0
-                if newest > last:
+                if newest != last:
+                    loser = "the ledger" if newest > last else self._topic
                     raise StoppedError(
-                        f"{self._topic} partition {partition}: the ledger has lost rows: the table has row "
-                        f"{newest} of source {source_id}, the ledger ends at {last}. Restore crm_bot_ledger "
-                        "and the table from the same moment: 'The ledger has lost rows' in docs/operations.md"
+                        f"{self._topic} partition {partition}: {loser} has lost rows: the newest row of "
+                        f"source {source_id} is {newest}, the ledger says {last}. Restore crm_bot_ledger and "
+                        "the table from the same moment: 'The warehouse has lost rows' in docs/operations.md"
                     )
         return found
 

@@ -147,7 +147,7 @@ def new_source_command(after: int | None, former_sources: tuple[UUID, ...]) -> N
         click.echo(f"sent before, and unknown to this file: source {', '.join(added.unknown)}")
     if added.lacks_records:
         click.echo(
-            "Kafka lost records of this file; before you start the producer: "
+            "Kafka lost records or rows of this file; before you start the producer: "
             f"crmbot-producer resend --stream {settings.stream}"
         )
 

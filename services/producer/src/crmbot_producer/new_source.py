@@ -22,7 +22,8 @@ class NewSource(NamedTuple):
         source_id: the new identity.
         starts_after: the last row of the one before it.
         unknown: sources of the stream that were sent and that the file does not know.
-        lacks_records: whether Kafka lost records of the file, so that `resend` has to follow.
+        lacks_records: whether Kafka lost records of the file, or rows of it that were sent, so that `resend`
+            has to follow.
     """
 
     source_id: str
@@ -107,6 +108,12 @@ def _plan(
             f"nothing is wrong with {file.path}: it has all rows that were sent; nothing is changed. Start "
             "the producer; what it says when it stops names the command that helps"
         )
+    if shared.behind is not None:
+        raise StoppedError(
+            f"{file.path} is not a restored copy: row {shared.conflict} is another one than was sent, but "
+            f"row {shared.behind[0]} behind it is the same, and would be loaded twice under a new identity. "
+            "Nothing is changed; see which of the two was altered: crmbot-producer audit"
+        )
     check_all_loaded(kafka, settings.topic, partitions, positions)
     known = {identity.source_id for identity in identities}
     for source_id in former:
@@ -117,7 +124,9 @@ def _plan(
     plan = Plan(
         present, shared.newest, sent_up_to, {source_id: _newest(recorded[source_id]) for source_id in former}
     )
-    return plan, any(source_id in loaded and source_id not in recorded for source_id in known)
+    lacks_records = any(source_id in loaded and source_id not in recorded for source_id in known)
+    # The old identity sends nothing any more that could show a gap at the end of its chains.
+    return plan, lacks_records or shared.complete != shared.newest
 
 
 def _newest(record: SourceOffset) -> int:

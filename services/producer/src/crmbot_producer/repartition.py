@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from crmbot_core.errors import ConfigurationError, StoppedError
+from crmbot_core.ledger import Position
 from crmbot_producer.kafka import PageSender
 from crmbot_producer.ledger import check_all_loaded, checked_positions, ledger_snapshot
 from crmbot_producer.partitions import partitions_in_use, sent_offsets
@@ -43,8 +44,10 @@ def repartition(settings: RepartitionSettings, kafka: Mapping[str, str]) -> Spre
             return Spread(None, now)
         before = partitions_in_use(sent, now)
         if before != now:
-            _check_all_sent(settings.stream, identities, known)
-            _check_all_loaded(settings, kafka, now)
+            with ledger_snapshot(settings) as connection:
+                positions = checked_positions(connection, kafka, settings.topic, now)
+            _check_chains(settings.stream, identities, known, positions)
+            check_all_loaded(kafka, settings.topic, now, positions)
             try:
                 sender.commit_offsets([replace(offset, partitions=now) for offset in sent])
             except StoppedError as error:
@@ -54,20 +57,30 @@ def repartition(settings: RepartitionSettings, kafka: Mapping[str, str]) -> Spre
         return Spread(before, now)
 
 
-def _check_all_loaded(settings: RepartitionSettings, kafka: Mapping[str, str], partitions: int) -> None:
-    """Raise ConfigurationError if Kafka has messages that the ledger does not cover."""
-    with ledger_snapshot(settings) as connection:
-        positions = checked_positions(connection, kafka, settings.topic, partitions)
-    check_all_loaded(kafka, settings.topic, partitions, positions)
+def _check_chains(
+    stream: str,
+    identities: Sequence[Identity],
+    known: Mapping[str, SourceOffset],
+    positions: Mapping[int, Position],
+) -> None:
+    """Raise ConfigurationError unless each chain ends in the ledger where the producer's record says.
 
-
-def _check_all_sent(stream: str, identities: Sequence[Identity], known: Mapping[str, SourceOffset]) -> None:
-    """Raise ConfigurationError if a resend is under way: loaded rows behind the record would come again."""
+    Otherwise rows were lost, or a resend is under way: in another partition than before, a row that comes
+    again would be loaded twice, and one that was lost would be taken for foreign.
+    """
     for identity in identities:
-        offset = known.get(identity.source_id)
-        newest = min(max(offset.last_ids.values(), default=0), identity.ends_at) if offset else 0
-        if offset and offset.transaction_id < newest:
+        source_id, offset = identity.source_id, known.get(identity.source_id)
+        sent = offset.last_ids if offset else {}
+        loaded = {number: place.last_ids.get(source_id, 0) for number, place in positions.items()}
+        differ = [n for n in sent.keys() | loaded.keys() if sent.get(n, 0) != loaded.get(n, 0)]
+        is_behind = (
+            offset is not None
+            and offset.sent_up_to is None
+            and offset.transaction_id < max(loaded.values(), default=0)
+        )
+        if differ or is_behind:
             raise ConfigurationError(
-                f"rows after {offset.transaction_id} are to be sent again; nothing is changed. Start the "
-                f"producer of {stream}, wait until it has sent them and they are loaded, then try again"
+                f"not everything is loaded yet: what was sent of source {source_id} and what is loaded do "
+                "not end at the same rows; nothing is changed. Start the producer and the consumers of "
+                f"{stream}, do what they say if they stop, wait until they have caught up, then try again"
             )

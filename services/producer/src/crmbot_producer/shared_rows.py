@@ -41,11 +41,13 @@ class SharedRows(NamedTuple):
         conflict: the first transaction_id at which they have different events, None if there is none.
         newest: the newest row before the conflict that both have.
         complete: the newest row of the file up to which the warehouse lacks none.
+        behind: the first row behind the conflict that both have all the same, None if there is none.
     """
 
     conflict: int | None
     newest: FileRow | None
     complete: FileRow | None
+    behind: FileRow | None = None
 
 
 def compare(
@@ -60,6 +62,7 @@ def compare(
     newest: FileRow | None = None
     complete: FileRow | None = None
     is_complete = True
+    conflict: int | None = None
     for row in file_rows:
         while place is not None and place[0] < row[0]:
             place = next(there, None)
@@ -69,13 +72,18 @@ def compare(
             is_complete = False
             continue
         events = {event_id for _, event_id in place[1]}
+        if conflict is not None:
+            if row[1] in events:
+                return SharedRows(conflict, newest, complete, row)
+            continue
         if row[1] in events:
             newest = row
-        elif events != {None}:
-            return SharedRows(row[0], newest, complete)
+        elif None not in events:
+            conflict = row[0]
+            continue
         if is_complete and row[0] <= ceiling:
             complete = row
-    return SharedRows(None, newest, complete)
+    return SharedRows(conflict, newest, complete)
 
 
 def warehouse_rows(

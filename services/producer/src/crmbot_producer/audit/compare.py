@@ -37,13 +37,15 @@ class Difference(NamedTuple):
 class DeadLetter(NamedTuple):
     """A dead letter that says it is of a row.
 
-    `replayed_as` is the row that stands in the table at the dead letter's place, None if there is none.
+    `is_link` tells whether its source's chain goes through it; `replayed_as` is the row that stands in the
+    table at its place, None if there is none.
     """
 
     transaction_id: int
     value: bytes | None
     is_replayed: bool
     replayed_as: RowDigest | None
+    is_link: bool = True
 
 
 def differences(

@@ -26,7 +26,8 @@ def is_of_row(
     chain = _CHAIN.match(value)
     if chain is None:
         return False
-    if b'"stub"' in value and _names(value, row, source_id):
+    # Anybody can write a stub; the chain goes through the producer's own.
+    if letter.is_link and b'"stub"' in value and _names(value, row, source_id):
         return True
     own = row_json(row.transaction_id)
     return own is not None and len(value) - chain.end() == len(own) - 1 and value.endswith(own[1:])

@@ -19,7 +19,7 @@ _ROWS = """
     WHERE source_id = %s ORDER BY transaction_id
 """
 _DEAD_LETTERS = """
-    SELECT r.transaction_id, r.message_value, p.event_id IS NOT NULL, t.event_id::text, t.digest
+    SELECT r.transaction_id, r.message_value, p.event_id IS NOT NULL, t.event_id::text, t.digest, r.is_link
     FROM crm_bot_rejects r
     LEFT JOIN crm_bot_replays p
            ON p.topic = r.topic AND p.kafka_partition = r.kafka_partition
@@ -102,9 +102,11 @@ class AuditedTable:
         parameters = {"topic": self.topic, "source_id": source_id}
         with self.connection.cursor(name="audit_dead_letters") as cursor:
             cursor.itersize = _FETCH_DEAD_LETTERS
-            for id_, value, is_replayed, event_id, digest in cursor.execute(query, parameters, binary=True):
+            for id_, value, is_replayed, event_id, digest, is_link in cursor.execute(
+                query, parameters, binary=True
+            ):
                 replayed_as = None if event_id is None else RowDigest(id_, event_id, digest)
-                yield DeadLetter(id_, value, is_replayed, replayed_as)
+                yield DeadLetter(id_, value, is_replayed, replayed_as, is_link)
 
     def events_twice(self) -> Iterator[Difference]:
         """Yield the rows whose event the table has already, whatever their source and number."""
