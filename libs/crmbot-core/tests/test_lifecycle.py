@@ -1,12 +1,14 @@
 """How a service ends when it fails."""
 
 import json
+import os
+import signal
 
 import pytest
 import structlog
 
 from crmbot_core.errors import StoppedError
-from crmbot_core.lifecycle import exit_codes
+from crmbot_core.lifecycle import exit_codes, stop_on_signals
 from crmbot_core.settings import LogSettings
 from crmbot_core.telemetry import configure_logging
 
@@ -53,3 +55,18 @@ def test_an_expected_failure_is_one_line_and_its_exit_code(capsys: pytest.Captur
         raise StoppedError("the file was replaced")
     assert end.value.code == 3
     assert capsys.readouterr().err == "crmbot-test: the file was replaced\n"
+
+
+@pytest.mark.timeout(20)
+def test_a_signal_in_the_middle_of_a_wait_stops_the_service() -> None:
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        stop = stop_on_signals()
+        with stop._cond:  # type: ignore[attr-defined]  # as `wait` does before it begins to wait
+            os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.wait(10)
+        with pytest.raises(SystemExit):
+            os.kill(os.getpid(), signal.SIGTERM)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

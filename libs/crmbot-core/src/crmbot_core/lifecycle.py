@@ -17,11 +17,15 @@ from crmbot_core.errors import EXIT_CRASH, CrmBotError
 def stop_on_signals() -> threading.Event:
     """Return an event that SIGTERM and SIGINT set; a second signal ends the process at once."""
     stop = threading.Event()
+    is_told = False
 
     def handle(signum: int, frame: FrameType | None) -> None:
-        if stop.is_set():
+        nonlocal is_told
+        if is_told:
             sys.exit(128 + signum)
-        stop.set()
+        is_told = True
+        # In a thread of its own: this one may hold the event's lock, in the middle of a `wait`.
+        threading.Thread(target=stop.set, name="stop").start()
 
     signal.signal(signal.SIGTERM, handle)
     signal.signal(signal.SIGINT, handle)
