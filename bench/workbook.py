@@ -23,8 +23,8 @@ from xlsxwriter import Workbook
 from bench.measure import BenchError
 from crmbot_core import psql
 from crmbot_core.contracts import ACTIONS
+from crmbot_core.warehouse import snapshot
 from crmbot_exporter.dashboards import DASHBOARDS
-from crmbot_exporter.export import snapshot
 from crmbot_exporter.files import scratch_folder
 from crmbot_exporter.marts import Wanted, build
 from crmbot_exporter.report import Report

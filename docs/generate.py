@@ -45,7 +45,7 @@ READS = {
     "crmbot-generator live": Reads(GeneratorSettings, http=True),
     "crmbot-producer run": Reads(producer.ProducerSettings, kafka=True, http=True),
     "crmbot-producer topics": Reads(producer.TopicSettings, kafka=True),
-    "crmbot-producer repartition": Reads(producer.RepartitionSettings, kafka=True),
+    "crmbot-producer repartition": Reads(producer.RecoverySettings, kafka=True),
     "crmbot-producer resend": Reads(producer.RecoverySettings, kafka=True),
     "crmbot-producer new-source": Reads(producer.RecoverySettings, kafka=True),
     "crmbot-producer audit": Reads(producer.AuditSettings),

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -10,11 +11,13 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import psycopg
+from confluent_kafka.admin import AdminClient
 
 BIN = Path(sys.executable).parent
 
@@ -159,6 +162,43 @@ class Road:
         wait_until(
             lambda: self.in_warehouse(stream) >= rows, f"{rows} rows of {stream} in the warehouse", seconds
         )
+
+    def has_sent_all(self, producer: Service) -> bool:
+        """Tell whether a producer of the actions has sent the file's newest row."""
+        labels = f'{{mrf="{self.mrf}",stream="actions"}}'
+        with closing(sqlite3.connect(f"file:{self.data / 'actions.db'}?mode=ro", uri=True)) as connection:
+            ((newest,),) = connection.execute("SELECT coalesce(max(transaction_id), 0) FROM actions")
+        sent = f"crmbot_producer_last_transaction_id{labels} {newest:.1f}"
+        return sent in producer.get("/metrics")[1]
+
+    def send_all(self) -> None:
+        """Let a producer send all actions, and stop it."""
+        producer = self.produce("actions")
+        wait_until(lambda: self.has_sent_all(producer), "all is sent")
+        assert producer.terminate() == 0
+
+    def back_up(self, name: str = "backup.db") -> Path:
+        """Copy actions.db as a backup does, and return the copy."""
+        backup = self.folder / name
+        with (
+            closing(sqlite3.connect(self.data / "actions.db")) as source,
+            closing(sqlite3.connect(backup)) as target,
+        ):
+            source.backup(target)
+        return backup
+
+    def restore(self, backup: Path) -> None:
+        """Put a copy in the place of actions.db."""
+        for name in ("actions.db-wal", "actions.db-shm"):
+            (self.data / name).unlink(missing_ok=True)
+        shutil.copy(backup, self.data / "actions.db")
+
+    def recreate(self, topic: str) -> None:
+        """Delete a topic, and have it made again."""
+        admin = AdminClient({"bootstrap.servers": self.bootstrap})
+        admin.delete_topics([topic])[topic].result(30)
+        wait_until(lambda: topic not in admin.list_topics(timeout=10).topics, "the topic is gone")
+        self.must("crmbot-producer", "topics")
 
     def audit(self, wait: float = 30) -> dict[str, Any]:
         """Return the audit's result, checked against its exit code."""

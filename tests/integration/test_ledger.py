@@ -24,13 +24,6 @@ from tests.integration.test_consumer import loaded_ids, rejects, topic
 ADOPT = ("crmbot-consumer", "adopt-topic", "--stream", "actions")
 
 
-def recreate(road: Road, name: str) -> None:
-    admin = AdminClient({"bootstrap.servers": road.bootstrap})
-    admin.delete_topics([name])[name].result(10)
-    wait_until(lambda: name not in admin.list_topics(timeout=5).topics, "the topic is gone")
-    road.must("crmbot-producer", "topics")
-
-
 def batch_of(road: Road, start: Position, ids: list[int]) -> PartitionBatch:
     values: list[bytes | None] = [json.dumps(action(road.mrf, number)).encode() for number in ids]
     offsets = [start.next_offset + n for n in range(len(ids))]
@@ -88,7 +81,7 @@ def test_a_recreated_topic_is_adopted_and_its_chains_go_on(road: Road) -> None:
     assert consumer.terminate() == 0
     nothing = road.run(*ADOPT)
     assert (nothing.returncode, "nothing to adopt" in nothing.stderr) == (2, True)
-    recreate(road, topic(road))
+    road.recreate(topic(road))
     # What was loaded already, a dead letter at the offset of an old one, and new rows.
     worse = json.dumps(action(road.mrf, 4, potential_revenue="1")).encode()
     send(road.bootstrap, topic(road), [action(road.mrf, 3), worse, action(road.mrf, 5)])

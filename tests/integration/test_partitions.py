@@ -15,7 +15,7 @@ from crmbot_producer.kafka import PageSender
 from crmbot_producer.ledger import check_all_loaded
 from crmbot_producer.partitions import partitions_of
 from crmbot_producer.repartition import repartition
-from crmbot_producer.settings import RepartitionSettings
+from crmbot_producer.settings import RecoverySettings
 from devstack import Kafka
 from tests.integration.road import Road, Service, wait_until
 
@@ -196,7 +196,7 @@ def test_a_producer_that_starts_meanwhile_makes_the_command_change_nothing(
         senders.append(PageSender(settings, road.mrf, "actions", topic))
 
     monkeypatch.setattr("crmbot_producer.repartition.check_all_loaded", check_and_be_overtaken)
-    wanted = RepartitionSettings(mrf=road.mrf, stream="actions", data_dir=road.data, warehouse_dsn=road.dsn)
+    wanted = RecoverySettings(mrf=road.mrf, stream="actions", data_dir=road.data, warehouse_dsn=road.dsn)
     with pytest.raises(StoppedError, match=r"another process has taken over.*nothing is changed: stop"):
         repartition(wanted, settings)
     (sender,) = senders

@@ -1,7 +1,6 @@
 """What the producer does with the bot's files, with rivals and with a broker that is away."""
 
 import json
-import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -21,7 +20,7 @@ from crmbot_producer.kafka import PageSender
 from crmbot_producer.partitions import partitions_of
 from crmbot_producer.source_offset import SourceOffset
 from devstack import Kafka
-from tests.integration.road import Road, Service, wait_until
+from tests.integration.road import Road, wait_until
 
 
 def consume_both(road: Road) -> None:
@@ -51,26 +50,10 @@ def messages_of(road: Road) -> list[dict[str, Any]]:
     return found
 
 
-def backup_of(road: Road) -> Path:
-    backup = road.folder / "backup.db"
-    with (
-        closing(sqlite3.connect(road.data / "actions.db")) as source,
-        closing(sqlite3.connect(backup)) as target,
-    ):
-        source.backup(target)
-    return backup
-
-
-def sent(service: Service, road: Road) -> bool:
-    labels = f'{{mrf="{road.mrf}",stream="actions"}}'
-    newest = f"crmbot_producer_last_transaction_id{labels} {road.in_file('actions'):.1f}"
-    return newest in service.get("/metrics")[1]
-
-
 def test_a_second_producer_takes_over_and_the_first_gives_way(road: Road) -> None:
     road.backfill(1_000)
     first = road.produce("actions")
-    wait_until(lambda: sent(first, road), "the first has sent all")
+    wait_until(lambda: road.has_sent_all(first), "the first has sent all")
     second = road.produce("actions")
     wait_until(lambda: second.logged('"sending"'), "the second sends")
     road.must("crmbot-generator", "live", "--rate", "100", "--seconds", "2")
@@ -126,24 +109,18 @@ def test_a_transaction_that_took_too_long_is_given_up_and_the_next_producer_goes
         assert successor.offsets()["source"].transaction_id == 2
 
 
-def restore(road: Road, backup: Path) -> None:
-    for name in ("actions.db-wal", "actions.db-shm"):
-        (road.data / name).unlink(missing_ok=True)
-    shutil.copy(backup, road.data / "actions.db")
-
-
 def work(road: Road, rows: int) -> None:
     road.must("crmbot-generator", "live", "--rate", str(rows), "--seconds", "1")
 
 
 def test_an_older_copy_of_the_file_stops_the_producer(road: Road) -> None:
     road.backfill(1_000)
-    backup = backup_of(road)
+    backup = road.back_up()
     work(road, 400)
     producer = road.produce("actions")
-    wait_until(lambda: sent(producer, road), "all is sent")
+    wait_until(lambda: road.has_sent_all(producer), "all is sent")
     assert producer.terminate() == 0
-    restore(road, backup)
+    road.restore(backup)
     stopped = road.produce("actions")
     assert stopped.exit_code() == 3
     assert "was replaced or restored" in stopped.log.read_text()
@@ -154,12 +131,12 @@ def test_an_older_copy_of_the_file_stops_the_producer(road: Road) -> None:
 def test_every_identity_of_the_file_has_to_be_as_it_was_sent(road: Road, rows_after: int) -> None:
     """Restored, the bot went on under the old identity, and only then somebody gave the file a new one."""
     road.backfill(1_000)
-    backup = backup_of(road)
+    backup = road.back_up()
     work(road, 600)
     producer = road.produce("actions")
-    wait_until(lambda: sent(producer, road), "all is sent")
+    wait_until(lambda: road.has_sent_all(producer), "all is sent")
     assert producer.terminate() == 0
-    restore(road, backup)
+    road.restore(backup)
     work(road, rows_after)
     with closing(sqlite3.connect(road.data / "actions.db")) as connection, connection:
         connection.execute(
@@ -176,7 +153,7 @@ def test_every_identity_of_the_file_has_to_be_as_it_was_sent(road: Road, rows_af
 def test_a_new_identity_while_the_producer_runs_is_the_one_that_next_rows_get(road: Road) -> None:
     road.backfill(500)
     producer = road.produce("actions")
-    wait_until(lambda: sent(producer, road), "all is sent")
+    wait_until(lambda: road.has_sent_all(producer), "all is sent")
     before, source_id = road.in_file("actions"), str(uuid4())
     with closing(sqlite3.connect(road.data / "actions.db")) as connection, connection:
         connection.execute(
@@ -184,7 +161,7 @@ def test_a_new_identity_while_the_producer_runs_is_the_one_that_next_rows_get(ro
             (source_id, before),
         )
     work(road, 100)
-    wait_until(lambda: sent(producer, road), "the next rows are sent")
+    wait_until(lambda: road.has_sent_all(producer), "the next rows are sent")
     assert producer.logged("got a new identity")
     found = {(m["source_id"] == source_id, m["transaction_id"] > before) for m in messages_of(road)}
     assert found == {(True, True), (False, False)}
@@ -193,7 +170,7 @@ def test_a_new_identity_while_the_producer_runs_is_the_one_that_next_rows_get(ro
 def test_a_restored_file_is_noticed_while_the_producer_runs(road: Road) -> None:
     road.backfill(500)
     producer = road.produce("actions")
-    wait_until(lambda: sent(producer, road), "all is sent")
+    wait_until(lambda: road.has_sent_all(producer), "all is sent")
     with sqlite3.connect(road.data / "actions.db") as connection:
         connection.execute("DELETE FROM actions WHERE transaction_id > 100")
     assert producer.exit_code() == 3
@@ -203,13 +180,13 @@ def test_a_restored_file_is_noticed_while_the_producer_runs(road: Road) -> None:
 def test_a_new_file_in_the_old_place_is_sent_from_its_first_row(road: Road) -> None:
     road.backfill(500)
     producer = road.produce("actions")
-    wait_until(lambda: sent(producer, road), "all is sent")
+    wait_until(lambda: road.has_sent_all(producer), "all is sent")
     ((former,),) = in_file(road, "SELECT source_id FROM source")
     fresh = road.folder / "fresh"
     road.backfill(700, DATA_DIR=str(fresh), SEED="2")
     for stream in ("actions", "nature"):
         (fresh / f"{stream}.db").replace(road.data / f"{stream}.db")
-    wait_until(lambda: sent(producer, road), "the new file is sent")
+    wait_until(lambda: road.has_sent_all(producer), "the new file is sent")
     road.produce("nature")
     consume_both(road)
     done = road.run("crmbot-producer", "audit", "--wait", "30", "--former-source", former)
@@ -226,7 +203,7 @@ def test_a_missing_then_half_made_file_is_waited_for(road: Road) -> None:
     wait_until(lambda: producer.logged("half made"), "it says that the file is half made")
     (road.data / "actions.db").unlink()
     road.backfill(300)
-    wait_until(lambda: sent(producer, road), "all is sent")
+    wait_until(lambda: road.has_sent_all(producer), "all is sent")
     assert producer.get("/readyz")[0] == 200
 
 
@@ -247,7 +224,7 @@ def test_a_locked_file_is_waited_for(road: Road) -> None:
     wait_until(lambda: producer.logged("database is locked"), "it says that the file is locked")
     lock.execute("COMMIT")
     lock.close()
-    wait_until(lambda: sent(producer, road), "all is sent")
+    wait_until(lambda: road.has_sent_all(producer), "all is sent")
 
 
 def test_the_wrong_mrf_and_a_missing_topic_are_configuration_errors(road: Road) -> None:
@@ -269,7 +246,7 @@ def test_a_broker_that_is_down_is_waited_for(road: Road, kafka: Kafka) -> None:
     wait_until(lambda: producer.logged('"waiting"'), "it waits")
     assert producer.get("/readyz")[0] == 503
     kafka.start()
-    wait_until(lambda: sent(producer, road), "all is sent", seconds=90)
+    wait_until(lambda: road.has_sent_all(producer), "all is sent", seconds=90)
 
 
 def test_topics_without_a_broker_is_one_line_that_says_what_to_check(road: Road) -> None:
@@ -285,7 +262,7 @@ def test_the_chain_goes_on_over_pages_and_restarts(road: Road) -> None:
     for _ in range(3):
         producer = road.produce("actions", PAGE_ROWS="100")
         work(road, 100)
-        wait_until(lambda: sent(producer, road), "all is sent")  # noqa: B023  (called at once)
+        wait_until(lambda: road.has_sent_all(producer), "all is sent")  # noqa: B023  (called at once)
         assert producer.terminate() == 0
     rows = in_file(road, "SELECT transaction_id, lead_id FROM actions")
     partitions = partitions_of([lead.encode() for _, lead in rows], 3)
@@ -312,6 +289,6 @@ def test_the_producer_writes_nothing_to_the_bots_file(road: Road) -> None:
     road.backfill(500)
     before = digest(road.data / "actions.db")
     producer = road.produce("actions")
-    wait_until(lambda: sent(producer, road), "all is sent")
+    wait_until(lambda: road.has_sent_all(producer), "all is sent")
     assert producer.terminate() == 0
     assert digest(road.data / "actions.db") == before

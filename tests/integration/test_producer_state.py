@@ -12,19 +12,7 @@ from crmbot_core.contracts import ACTIONS
 from crmbot_core.kafka import STATE_TOPIC
 from crmbot_producer.kafka import PageSender
 from crmbot_producer.source_offset import SourceOffset, state_key
-from tests.integration.road import Road, Service, wait_until
-
-
-def sent(service: Service, road: Road) -> bool:
-    labels = f'{{mrf="{road.mrf}",stream="actions"}}'
-    newest = f"crmbot_producer_last_transaction_id{labels} {road.in_file('actions'):.1f}"
-    return newest in service.get("/metrics")[1]
-
-
-def send_all(road: Road) -> None:
-    producer = road.produce("actions")
-    wait_until(lambda: sent(producer, road), "all is sent")
-    assert producer.terminate() == 0
+from tests.integration.road import Road, wait_until
 
 
 def source_id(road: Road) -> str:
@@ -60,7 +48,7 @@ def test_the_first_record_is_there_before_the_first_row(road: Road) -> None:
 
 def test_without_records_but_with_messages_the_producer_stops(road: Road) -> None:
     road.backfill(300)
-    send_all(road)
+    road.send_all()
     write_record(road, state_key(road.mrf, "actions", source_id(road)), None)
     stopped = road.produce("actions")
     assert stopped.exit_code() == 3
@@ -70,12 +58,12 @@ def test_without_records_but_with_messages_the_producer_stops(road: Road) -> Non
 
 def test_foreign_records_harm_nobody(road: Road) -> None:
     road.backfill(300)
-    send_all(road)
+    road.send_all()
     for key in (b"\xff", b"", b"|", None, b"mrf98|actions|x", f"{road.mrf}|nature|x".encode()):
         write_record(road, key, b"what is this?")
     write_record(road, f"{road.mrf}|actions|\udcff".encode(errors="surrogateescape"), b"what is this?")
     road.must("crmbot-generator", "live", "--rate", "100", "--seconds", "1")
-    send_all(road)
+    road.send_all()
 
 
 def test_an_undecodable_record_of_its_own_stops_the_producer(road: Road) -> None:

@@ -1,11 +1,9 @@
 """Recovery by command: `resend` after a loss in Kafka, `new-source` after a file was restored."""
 
 import re
-import shutil
 import sqlite3
 from collections import Counter
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -73,14 +71,6 @@ def moved_leads(road: Road) -> list[str]:
     return [lead for (lead,) in road.query(query)]
 
 
-def send_all(road: Road) -> None:
-    """Let a producer send everything, and stop it."""
-    producer = road.produce("actions")
-    newest = f"{newest_id(road):.1f}"
-    wait_until(lambda: newest in producer.get("/metrics")[1], "all is sent")
-    stop(producer)
-
-
 def load_all(road: Road) -> None:
     """Let a producer and a consumer bring everything to the warehouse, and stop them."""
     producer, consumer = road.produce("actions"), road.consume("actions")
@@ -111,13 +101,6 @@ def lose_state(road: Road) -> None:
     assert producer.flush(30) == 0
 
 
-def recreate(road: Road, topic: str) -> None:
-    admin = admin_client({"bootstrap.servers": road.bootstrap})
-    admin.delete_topics([topic])[topic].result(30)
-    wait_until(lambda: topic not in admin.list_topics(timeout=10).topics, "the topic is gone")
-    road.must("crmbot-producer", "topics")
-
-
 def delete_messages(road: Road, partition: int) -> None:
     """Delete all messages that a partition has, as retention would."""
     admin = admin_client({"bootstrap.servers": road.bootstrap})
@@ -133,7 +116,7 @@ def delete_messages(road: Road, partition: int) -> None:
 def test_a_lost_state_topic_stops_the_producer_until_it_is_rebuilt(road: Road) -> None:
     road.backfill(1_000)
     load_all(road)
-    recreate(road, STATE_TOPIC)
+    road.recreate(STATE_TOPIC)
     work(road)
     stopped(road.produce("actions"), "no record of what was sent", "crmbot-producer resend")
     said = road.must(*RESEND)
@@ -169,19 +152,19 @@ def test_what_is_in_kafka_and_not_loaded_comes_twice_and_is_loaded_once(road: Ro
     load_all(road)
     road.must("crmbot-producer", "topics", PARTITIONS="7")
     work(road)
-    send_all(road)
+    road.send_all()
     lose_state(road)
     work(road)
     assert "--partitions N" in refused(road, *RESEND, "--partitions", "7", code=3)
     assert "go to 3 partitions" in road.must(*RESEND)
-    send_all(road)
+    road.send_all()
     load_all(road)
     assert moved_leads(road) == []
 
 
 def test_before_anything_is_loaded_everything_is_sent_again(road: Road) -> None:
     road.backfill(500)
-    send_all(road)
+    road.send_all()
     lose_state(road)
     stopped(road.produce("actions"), "crmbot-producer resend")
     assert "after 0 go to 3 partitions" in road.must(*RESEND)
@@ -205,12 +188,12 @@ def test_messages_that_kafka_lost_are_sent_again(road: Road) -> None:
     road.backfill(500)
     load_all(road)
     work(road)
-    send_all(road)
+    road.send_all()
     delete_messages(road, 0)
     stopped(road.consume("actions"), "data loss", "crmbot-consumer accept-loss")
     road.must(*ACCEPT_LOSS, "--partition", "0")
     work(road)
-    send_all(road)
+    road.send_all()
     stopped(road.consume("actions"), "Kafka lost what lies between", "crmbot-producer resend")
     assert 0 in copies(road)
     road.must(*RESEND)
@@ -223,11 +206,11 @@ def test_a_loss_that_was_accepted_can_still_be_mended(road: Road) -> None:
     road.backfill(500)
     load_all(road)
     work(road)
-    send_all(road)
+    road.send_all()
     delete_messages(road, 0)
     road.must(*ACCEPT_LOSS, "--partition", "0")
     work(road)
-    send_all(road)
+    road.send_all()
     consumer = road.consume("actions")
     stopped(consumer, "accept-loss")
     advice = re.search(
@@ -252,8 +235,8 @@ def test_a_recreated_topic_is_adopted_and_filled(road: Road) -> None:
     road.backfill(500)
     load_all(road)
     work(road)
-    send_all(road)
-    recreate(road, ACTIONS.topic(road.mrf))
+    road.send_all()
+    road.recreate(ACTIONS.topic(road.mrf))
     assert "adopt-topic" in refused(road, *RESEND, code=3)
     stopped(road.consume("actions"), "crmbot-consumer adopt-topic")
     road.must(*ADOPT_TOPIC)
@@ -293,31 +276,15 @@ def recovery_settings(road: Road) -> RecoverySettings:
     return RecoverySettings(mrf=road.mrf, stream="actions", data_dir=road.data, warehouse_dsn=road.dsn)
 
 
-def back_up(road: Road, name: str = "backup.db") -> Path:
-    backup = road.folder / name
-    with (
-        closing(sqlite3.connect(road.data / "actions.db")) as source,
-        closing(sqlite3.connect(backup)) as target,
-    ):
-        source.backup(target)
-    return backup
-
-
-def restore(road: Road, backup: Path) -> None:
-    for name in ("actions.db-wal", "actions.db-shm"):
-        (road.data / name).unlink(missing_ok=True)
-    shutil.copy(backup, road.data / "actions.db")
-
-
 def restored(road: Road) -> tuple[int, int]:
     """Restore a file of 500 rows after more were loaded: return the backup's newest row, and the newest."""
     road.backfill(700)
-    backup = back_up(road)
+    backup = road.back_up()
     older = newest_id(road)
     work(road)
     load_all(road)
     newest = newest_id(road)
-    restore(road, backup)
+    road.restore(backup)
     return older, newest
 
 
@@ -383,11 +350,11 @@ def test_new_source_changes_nothing_while_all_is_well(road: Road) -> None:
 
 def test_new_source_waits_until_everything_is_loaded(road: Road) -> None:
     road.backfill(500)
-    backup = back_up(road)
+    backup = road.back_up()
     load_all(road)
     work(road)
-    send_all(road)
-    restore(road, backup)
+    road.send_all()
+    road.restore(backup)
     work(road, 100)
     assert "not everything is loaded yet" in refused(road, *NEW_SOURCE)
     assert len(identities(road)) == 1
@@ -425,19 +392,19 @@ def test_new_source_is_finished_by_its_next_run(
 
 def test_a_file_that_is_older_than_its_newest_identity(road: Road) -> None:
     road.backfill(400)
-    oldest, start = back_up(road, "oldest.db"), newest_id(road)
+    oldest, start = road.back_up("oldest.db"), newest_id(road)
     work(road, 100)
-    backup = back_up(road)
+    backup = road.back_up()
     work(road, 100)
     load_all(road)
-    restore(road, backup)
+    road.restore(backup)
     road.must(*NEW_SOURCE)
     work(road)
     load_all(road)
     lost = identities(road)[-1][0]
     newest = newest_id(road)
 
-    restore(road, oldest)
+    road.restore(oldest)
     work(road, 50)
     stopped(road.produce("actions"), "crmbot-producer new-source")
     unheard = "5f1c9a4e-0b57-4d4e-9d0c-6d6f3f0f2a11"
@@ -481,6 +448,6 @@ def test_partitions_are_not_raised_while_a_resend_is_under_way(road: Road) -> No
     assert "after 49 go to 3 partitions" in road.must(*RESEND)
     repartition = ("crmbot-producer", "repartition", "--stream", "actions")
     assert "not everything is loaded yet" in refused(road, *repartition)
-    send_all(road)
+    road.send_all()
     road.consume("actions")
     wait_until(lambda: "go to 7 partitions" in road.run(*repartition).stdout, "the copies are dropped")

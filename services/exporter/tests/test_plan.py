@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from crmbot_core.errors import ConfigurationError
-from crmbot_exporter.export import snapshot
+from crmbot_core.warehouse import snapshot
 from crmbot_exporter.plan import load_plan, read_plan
 
 if TYPE_CHECKING:

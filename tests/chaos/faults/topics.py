@@ -81,7 +81,7 @@ def set_compaction(nemesis: Nemesis) -> None:
 
 
 def raise_the_number_of_partitions(nemesis: Nemesis) -> None:
-    """Nothing may move until everything is loaded; then the operator has the rows spread anew."""
+    """Nothing may move until everything is loaded; then the operator repartitions."""
     world, topic = nemesis.world, nemesis.topic()
     _, mrf = stream_and_mrf(topic)
     # A new bot's file of which nothing was sent before would take all partitions by itself.
@@ -134,7 +134,7 @@ def _repartition(nemesis: Nemesis, topic: str, expected: int, answer: str) -> No
         answers.append((code, words))
         return expected != 0 or "not everything is loaded yet" not in words
 
-    nemesis.wait_until(is_answered, f"{topic} is spread anew")
+    nemesis.wait_until(is_answered, f"repartition of {topic} succeeds or refuses")
     code, words = answers[-1]
     if code != expected or not re.search(answer, words):
         nemesis.world.find(

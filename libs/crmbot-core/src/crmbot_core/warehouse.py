@@ -79,6 +79,19 @@ def translated_errors() -> Iterator[None]:
         raise StoppedError(f"the warehouse refuses the data ({state}): {_first_line(error)}") from error
 
 
+@contextmanager
+def snapshot(settings: WarehouseSettings, *, is_read_only: bool = False) -> Iterator[Connection]:
+    """Connect, and yield a REPEATABLE READ transaction: all reads see one snapshot.
+
+    Raises what `connect` and `translated_errors` raise.
+    """
+    with translated_errors(), connect(settings) as connection:
+        connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        connection.read_only = is_read_only
+        with connection.transaction():
+            yield connection
+
+
 def is_greenplum(connection: Connection) -> bool:
     """Tell Greenplum and its forks from PostgreSQL, by what the server reports and not by its brand."""
     if connection.info.parameter_status("gp_server_version"):

@@ -4,13 +4,13 @@ Every message names the row that its source sent to the partition before it. So 
 the lost offsets were reused, and a foreign message is not taken for one of the source's.
 """
 
-import json
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Any, NamedTuple
 
+from crmbot_core.contracts.lenient import fields_of
 from crmbot_core.contracts.models import UUID_PATTERN
 from crmbot_core.ledger import Gap, Position
 
@@ -112,12 +112,7 @@ class Chains:
 
 def read_link(value: bytes | None) -> Link | None:
     """Read the place that a message claims, though it breaks the contract; None if it cannot be read."""
-    try:
-        message = json.loads((value or b"").decode(errors="replace"))
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(message, dict):
-        return None
+    message = fields_of(value)
     source_id = message.get("source_id")
     transaction_id = _number(message.get("transaction_id"), 1)
     if transaction_id is None or not isinstance(source_id, str) or not _is_uuid(source_id):

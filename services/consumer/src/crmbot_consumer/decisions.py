@@ -67,7 +67,7 @@ def accept_gap(settings: TopicSettings, partition: int, source_id: str, gap: Gap
     """
     with connect(settings) as connection, translated_errors(), connection.transaction():
         found = ledger.positions(connection, settings.topic, [partition])
-        last = found[partition].last_ids.get(source_id, 0) if partition in found else 0
+        last = found.get(partition, Position("", 0)).last_ids.get(source_id, 0)
         # Rows before the gap may be in the batch that the consumer stopped at, which it has not loaded.
         if not last <= gap[0] < gap[1]:
             raise ConfigurationError(

@@ -2,11 +2,11 @@
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
-from hashlib import md5
 from typing import NamedTuple
 
 from crmbot_consumer.chain import Link
 from crmbot_core.contracts.batch import Row
+from crmbot_core.contracts.digest import digest_of_text
 from crmbot_core.ledger import Counts, Entry, Position
 
 
@@ -91,7 +91,7 @@ class Copies(NamedTuple):
 
 def md5_of(message: RawMessage) -> str:
     """Return the md5 of a message's value, as the warehouse gives that of a rejected one."""
-    return md5(message.value or b"", usedforsecurity=False).hexdigest()
+    return digest_of_text(message.value or b"")
 
 
 def suspected_ids(batches: Collection[PartitionBatch]) -> Iterator[tuple[str, list[int]]]:

@@ -15,6 +15,7 @@ from crmbot_consumer.warehouse import copy_statement
 from crmbot_core import ledger
 from crmbot_core.contracts.batch import Row
 from crmbot_core.errors import ConfigurationError
+from crmbot_core.ledger import Position
 from crmbot_core.warehouse import Connection, connect, translated_errors
 
 _LIST = """
@@ -136,17 +137,16 @@ def _row(settings: TopicSettings, found: RejectedMessage, value: bytes | None, k
 
 def _check_chain(connection: Connection, settings: TopicSettings, found: RejectedMessage) -> None:
     """Refuse a row that its source has not sent: the chain has not come to it."""
-    partition = found.kafka_partition
-    known = ledger.positions(connection, settings.topic, [partition])
-    last = known[partition].last_ids.get(found.source_id or "", 0) if partition in known else 0
-    gaps = known[partition].gaps.get(found.source_id or "", ()) if partition in known else ()
-    if not found.is_link and any(after < (found.transaction_id or 0) <= to for after, to in gaps):
+    partition, source_id, row = found.kafka_partition, found.source_id or "", found.transaction_id or 0
+    known = ledger.positions(connection, settings.topic, [partition]).get(partition, Position("", 0))
+    last, gaps = known.last_ids.get(source_id, 0), known.gaps.get(source_id, ())
+    if not found.is_link and any(after < row <= to for after, to in gaps):
         raise ConfigurationError(
-            f"row {found.transaction_id} lies in a gap that was accepted: crmbot-producer resend brings it"
+            f"row {row} lies in a gap that was accepted: crmbot-producer resend brings it"
         )
-    if (found.transaction_id or 0) > last:
+    if row > last:
         raise ConfigurationError(
-            f"row {found.transaction_id} lies beyond {last}, the last one that its source sent to partition "
+            f"row {row} lies beyond {last}, the last one that its source sent to partition "
             f"{partition}: the message is not the bot's"
         )
 

@@ -180,7 +180,7 @@ class Session:
         self._land(kafka)
         if suspected := [batch for batch in batches if batch.suspects]:
             copies = self._warehouse.copies(suspected)
-            batches = [self._prepare.settled(batch, copies) for batch in batches]
+            batches = [self._prepare.settled(b, copies) if b.suspects else b for b in batches]
         for batch in batches:
             tally = self._tallies[batch.partition]
             self._tallies[batch.partition] = tally.after(

@@ -85,7 +85,13 @@ class Warehouse:
                 f"WAREHOUSE_DSN: the database's encoding is {encoding}, which cannot hold all that the bots "
                 "write: use a database made with ENCODING 'UTF8'"
             )
-        names = ("crm_bot_ledger", "crm_bot_resends", "crm_bot_losses", "crm_bot_rejects")
+        names = (
+            "crm_bot_ledger",
+            "crm_bot_resends",
+            "crm_bot_losses",
+            "crm_bot_foreign_sources",
+            "crm_bot_rejects",
+        )
         with translated_errors():
             for table in (*map(sql.Identifier, names), self._table):
                 connection.execute(sql.SQL("SELECT 1 FROM {} LIMIT 0").format(table))
@@ -103,7 +109,7 @@ class Warehouse:
             query = sql.SQL(_NEWEST_IDS).format(table=self._table)
             values = {"partitions": numbers, "topic": self._topic}
             for partition, source_id, newest in connection.execute(query, values):
-                last = found[partition].last_ids.get(source_id, 0) if partition in found else 0
+                last = found.get(partition, Position("", 0)).last_ids.get(source_id, 0)
                 if newest != last:
                     loser = "the ledger" if newest > last else self._topic
                     raise StoppedError(

@@ -133,7 +133,7 @@ def plan(file: Path) -> None:
     """Load a sales plan: of each of its months it replaces what was loaded before."""
 
     def action(settings: PlanSettings, log: Logger) -> None:
-        from crmbot_exporter.export import snapshot
+        from crmbot_core.warehouse import snapshot
         from crmbot_exporter.plan import load_plan, read_plan
 
         lines = read_plan(file)

@@ -1,8 +1,8 @@
 """Exports one MRF: marts and workbooks of one moment, or workbooks from marts that are published."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from datetime import date
 from functools import partial
 from pathlib import Path
@@ -10,14 +10,13 @@ from typing import BinaryIO
 from zoneinfo import ZoneInfo
 
 import pandas as pd
-from psycopg import IsolationLevel, errors
+from psycopg import errors
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
 from crmbot_core.contracts import stream_named
 from crmbot_core.errors import TransientError
-from crmbot_core.settings import WarehouseSettings
 from crmbot_core.telemetry import Logger
-from crmbot_core.warehouse import Connection, connect, translated_errors
+from crmbot_core.warehouse import Connection, snapshot
 from crmbot_exporter import marts
 from crmbot_exporter.data_files import FORMATS
 from crmbot_exporter.files import replaced, require_folder
@@ -113,15 +112,6 @@ def retried(action: Callable[[], None], log: Logger) -> None:
     ):
         with attempt:
             action()
-
-
-@contextmanager
-def snapshot(settings: WarehouseSettings) -> Iterator[Connection]:
-    """Yield a connection within a REPEATABLE READ transaction: whatever it reads is of one moment."""
-    with translated_errors(), closing(connect(settings)) as connection:
-        connection.isolation_level = IsolationLevel.REPEATABLE_READ
-        with connection.transaction():
-            yield connection
 
 
 Contents = tuple[Report, dict[str, pd.DataFrame]]

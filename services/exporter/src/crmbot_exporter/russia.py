@@ -11,11 +11,11 @@ from psycopg import errors
 from crmbot_core.contracts.streams import checked_mrf
 from crmbot_core.errors import ConfigurationError
 from crmbot_core.telemetry import Logger
-from crmbot_core.warehouse import Connection
+from crmbot_core.warehouse import Connection, snapshot
 from crmbot_exporter import marts
 from crmbot_exporter.cells import number
 from crmbot_exporter.dashboards.russia import RUSSIA_DASHBOARD
-from crmbot_exporter.export import read_report, snapshot
+from crmbot_exporter.export import read_report
 from crmbot_exporter.files import replaced, require_folder
 from crmbot_exporter.frames import Record, periods, records
 from crmbot_exporter.report import Report

@@ -23,7 +23,6 @@ from crmbot_producer.settings import (
     AuditSettings,
     ProducerSettings,
     RecoverySettings,
-    RepartitionSettings,
     TopicSettings,
 )
 from crmbot_producer.topics import make_topics
@@ -84,7 +83,7 @@ def repartition_command() -> None:
     A lead's rows stay in order because everything that was sent has to be loaded before: stop the producer
     and wait until the consumers have caught up. A producer that still runs is fenced and ends with 3.
     """
-    settings = load(RepartitionSettings)
+    settings = load(RecoverySettings)
     before, now = repartition(settings, checked_settings())
     if before is None:
         click.echo(
@@ -145,7 +144,7 @@ def new_source_command(after: int | None, former_sources: tuple[UUID, ...]) -> N
     click.echo(f"{settings.database}: rows after {added.starts_after} belong to source {added.source_id}")
     if added.unknown:
         click.echo(f"sent before, and unknown to this file: source {', '.join(added.unknown)}")
-    if added.lacks_records:
+    if added.needs_resend:
         click.echo(
             "Kafka lost records or rows of this file; before you start the producer: "
             f"crmbot-producer resend --stream {settings.stream}"

@@ -1,7 +1,7 @@
 """What the warehouse's ledger says of a topic, and what Kafka has beyond it."""
 
-from collections.abc import Generator, Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Generator, Mapping
+from contextlib import closing
 
 from confluent_kafka import Message, TopicPartition
 
@@ -9,20 +9,8 @@ from crmbot_core import ledger
 from crmbot_core.errors import ConfigurationError, StoppedError
 from crmbot_core.kafka import EARLIEST, LATEST, admin_client, offsets, topic_id
 from crmbot_core.ledger import Position
-from crmbot_core.settings import WarehouseSettings
-from crmbot_core.warehouse import Connection, connect, translated_errors
+from crmbot_core.warehouse import Connection
 from crmbot_producer.committed import committed_messages
-
-
-@contextmanager
-def ledger_snapshot(settings: WarehouseSettings) -> Iterator[Connection]:
-    """Connect and hold one snapshot: a consumer commits rows, dead letters and ledger together.
-
-    Raises what `crmbot_core.warehouse.connect` and `translated_errors` raise.
-    """
-    with connect(settings) as connection, translated_errors(), connection.transaction():
-        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        yield connection
 
 
 def checked_positions(

@@ -6,8 +6,9 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from crmbot_core.errors import ConfigurationError, StoppedError
+from crmbot_core.warehouse import snapshot
 from crmbot_producer.kafka import PageSender
-from crmbot_producer.ledger import check_all_loaded, checked_positions, ledger_snapshot
+from crmbot_producer.ledger import check_all_loaded, checked_positions
 from crmbot_producer.settings import RecoverySettings
 from crmbot_producer.shared_rows import compare, warehouse_rows
 from crmbot_producer.source_offset import SourceOffset
@@ -22,14 +23,13 @@ class NewSource(NamedTuple):
         source_id: the new identity.
         starts_after: the last row of the one before it.
         unknown: sources of the stream that were sent and that the file does not know.
-        lacks_records: whether Kafka lost records of the file, or rows of it that were sent, so that `resend`
-            has to follow.
+        needs_resend: whether Kafka lost records of the file, or rows of it that were sent.
     """
 
     source_id: str
     starts_after: int
     unknown: list[str]
-    lacks_records: bool
+    needs_resend: bool
 
 
 def new_source(
@@ -52,7 +52,7 @@ def new_source(
     Raises:
         ConfigurationError: nothing is wrong with the file, not everything is loaded yet, another row is the
             last shared one, or the file cannot be written; nothing is changed.
-        StoppedError: a producer has taken over, or the topic is not the one that was loaded.
+        StoppedError: another producer fenced this command, or the topic is not the one that was loaded.
         TransientError: the file, the broker or the warehouse is away.
     """
     with closing(BotFile(settings.database, settings.contract, settings.mrf)) as file:
@@ -60,18 +60,18 @@ def new_source(
         with closing(PageSender(kafka, settings.mrf, settings.stream, settings.topic)) as sender:
             recorded = sender.offsets()
             identities = file.identities()
-            lacks_records = False
+            needs_resend = False
             if to_close(identities, recorded):
                 _check_expected(expected, identities[-1].starts_after)
             else:
-                plan, lacks_records = _plan(settings, kafka, file, recorded, former, sender.topic_partitions)
+                plan, needs_resend = _plan(settings, kafka, file, recorded, former, sender.topic_partitions)
                 _check_expected(expected, plan.starts_after)
                 add_identity(settings, plan)
                 identities = file.identities()
             close_ended(file, sender, identities, recorded)
     present = identities[-1]
     unknown = sorted(recorded.keys() - {identity.source_id for identity in identities})
-    return NewSource(present.source_id, present.starts_after, unknown, lacks_records)
+    return NewSource(present.source_id, present.starts_after, unknown, needs_resend)
 
 
 def _plan(
@@ -82,13 +82,13 @@ def _plan(
     former: Sequence[str],
     partitions: int,
 ) -> tuple[Plan, bool]:
-    """Find where the present identity ends, and whether Kafka lost records of the file.
+    """Find where the present identity ends, and whether `resend` has to follow.
 
     Raises what `new_source` raises.
     """
     identities = file.identities()
     present = identities[-1]
-    with ledger_snapshot(settings) as connection:
+    with snapshot(settings, is_read_only=True) as connection:
         positions = checked_positions(connection, kafka, settings.topic, partitions)
         shared = compare(
             file.event_ids(present), warehouse_rows(connection, settings.contract, settings.mrf, present)
@@ -124,9 +124,9 @@ def _plan(
     plan = Plan(
         present, shared.newest, sent_up_to, {source_id: _newest(recorded[source_id]) for source_id in former}
     )
-    lacks_records = any(source_id in loaded and source_id not in recorded for source_id in known)
+    has_lost_records = any(source_id in loaded and source_id not in recorded for source_id in known)
     # The old identity sends nothing any more that could show a gap at the end of its chains.
-    return plan, lacks_records or shared.complete != shared.newest
+    return plan, has_lost_records or shared.complete != shared.newest
 
 
 def _newest(record: SourceOffset) -> int:

@@ -1,6 +1,6 @@
 """Reads an identity's rows page by page, and the next page while the one before it is sent."""
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import NamedTuple
@@ -83,21 +83,15 @@ class PageReader:
             if file.identities() != self._identities:
                 raise TransientError(f"{file.path} got a new identity: beginning again")
             newest_id = file.newest_id()
-            check_file(
-                file.path,
-                self._stream,
-                identity,
-                after,
-                is_present=identity == self._identities[-1],
-                newest_id=newest_id,
-                event_id=file.event_id(after.transaction_id),
-            )
-            page = file.page(identity, after.transaction_id, self._page_rows, self._max_row_bytes)
-        has_more = page is not None and page.last_id < min(newest_id, identity.ends_at)
+            _check(file, self._stream, self._identities, identity, after, newest_id)
+            end, page = min(newest_id, identity.ends_at), None
+            if after.transaction_id < end:
+                page = file.page(identity, after.transaction_id, self._page_rows, self._max_row_bytes)
+        has_more = page is not None and page.last_id < end
         return Look(page, newest_id, has_more)
 
 
-def checked_identities(file: BotFile, stream: str, known: dict[str, SourceOffset]) -> list[Identity]:
+def checked_identities(file: BotFile, stream: str, known: Mapping[str, SourceOffset]) -> list[Identity]:
     """Return the file's identities, each checked against what was sent under it.
 
     Raises:
@@ -108,13 +102,24 @@ def checked_identities(file: BotFile, stream: str, known: dict[str, SourceOffset
         newest_id = file.newest_id()
         for identity in identities:
             if offset := known.get(identity.source_id):
-                check_file(
-                    file.path,
-                    stream,
-                    identity,
-                    offset,
-                    is_present=identity == identities[-1],
-                    newest_id=newest_id,
-                    event_id=file.event_id(offset.transaction_id),
-                )
+                _check(file, stream, identities, identity, offset, newest_id)
     return identities
+
+
+def _check(
+    file: BotFile,
+    stream: str,
+    identities: Sequence[Identity],
+    identity: Identity,
+    offset: SourceOffset,
+    newest_id: int,
+) -> None:
+    check_file(
+        file.path,
+        stream,
+        identity,
+        offset,
+        is_present=identity == identities[-1],
+        newest_id=newest_id,
+        event_id=file.event_id(offset.transaction_id),
+    )

@@ -10,9 +10,10 @@ from crmbot_core.errors import StoppedError
 from crmbot_core.ledger import Position
 from crmbot_core.warehouse import Connection
 from crmbot_producer.ledger import committed_beyond
+from crmbot_producer.reader import checked_identities
 from crmbot_producer.settings import RecoverySettings
 from crmbot_producer.shared_rows import SharedRows, compare, warehouse_rows
-from crmbot_producer.source_offset import SourceOffset, check_file
+from crmbot_producer.source_offset import SourceOffset
 from crmbot_producer.spread import Place, chosen_partitions, first_that_comes_twice
 from crmbot_producer.sqlite import BotFile, Identity
 
@@ -69,11 +70,7 @@ class Rebuild:
         Raises:
             StoppedError: the file is not the one that was sent, or the number of partitions cannot be found.
         """
-        for identity in identities:
-            if identity.source_id in recorded:
-                self._check_record(
-                    identity, recorded[identity.source_id], is_present=identity is identities[-1]
-                )
+        checked_identities(self._file, self._settings.stream, recorded)
         agreed = [self._agreed(identity) for identity in identities]
         partitions = self._partitions(identities, recorded, wanted)
         records = []
@@ -87,17 +84,6 @@ class Rebuild:
                 )
             )
         return records, partitions
-
-    def _check_record(self, identity: Identity, record: SourceOffset, *, is_present: bool) -> None:
-        check_file(
-            self._file.path,
-            self._settings.stream,
-            identity,
-            record,
-            is_present=is_present,
-            newest_id=self._file.newest_id(),
-            event_id=self._file.event_id(record.transaction_id),
-        )
 
     def _agreed(self, identity: Identity) -> SharedRows:
         """Compare file and warehouse; raises StoppedError if the file was replaced or restored."""

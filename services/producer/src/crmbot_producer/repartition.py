@@ -7,10 +7,11 @@ from typing import NamedTuple
 
 from crmbot_core.errors import ConfigurationError, StoppedError
 from crmbot_core.ledger import Position
+from crmbot_core.warehouse import snapshot
 from crmbot_producer.kafka import PageSender
-from crmbot_producer.ledger import check_all_loaded, checked_positions, ledger_snapshot
+from crmbot_producer.ledger import check_all_loaded, checked_positions
 from crmbot_producer.partitions import partitions_in_use, sent_offsets
-from crmbot_producer.settings import RepartitionSettings
+from crmbot_producer.settings import RecoverySettings
 from crmbot_producer.source_offset import SourceOffset
 from crmbot_producer.sqlite import BotFile, Identity
 
@@ -22,7 +23,7 @@ class Spread(NamedTuple):
     now: int
 
 
-def repartition(settings: RepartitionSettings, kafka: Mapping[str, str]) -> Spread:
+def repartition(settings: RecoverySettings, kafka: Mapping[str, str]) -> Spread:
     """Let the file's next rows go to all partitions of the topic.
 
     A lead may change partition only after its earlier rows are loaded. So a running producer is fenced, which
@@ -31,7 +32,7 @@ def repartition(settings: RepartitionSettings, kafka: Mapping[str, str]) -> Spre
 
     Raises:
         ConfigurationError: not everything is sent and loaded yet.
-        StoppedError: a producer has taken over, or Kafka lost what was to be loaded.
+        StoppedError: another producer fenced this command, or Kafka lost what was to be loaded.
         TransientError: the file, the broker or the warehouse is away.
     """
     with closing(BotFile(settings.database, settings.contract, settings.mrf)) as file:
@@ -44,7 +45,7 @@ def repartition(settings: RepartitionSettings, kafka: Mapping[str, str]) -> Spre
             return Spread(None, now)
         before = partitions_in_use(sent, now)
         if before != now:
-            with ledger_snapshot(settings) as connection:
+            with snapshot(settings, is_read_only=True) as connection:
                 positions = checked_positions(connection, kafka, settings.topic, now)
             _check_chains(settings.stream, identities, known, positions)
             check_all_loaded(kafka, settings.topic, now, positions)

@@ -10,9 +10,9 @@ from crmbot_core import ledger
 from crmbot_core.errors import StoppedError
 from crmbot_core.kafka import LATEST, admin_client, offsets
 from crmbot_core.ledger import Order
-from crmbot_core.warehouse import connect, translated_errors
+from crmbot_core.warehouse import connect, snapshot, translated_errors
 from crmbot_producer.kafka import PageSender
-from crmbot_producer.ledger import checked_positions, ledger_snapshot
+from crmbot_producer.ledger import checked_positions
 from crmbot_producer.rebuild import Rebuild
 from crmbot_producer.settings import RecoverySettings
 from crmbot_producer.source_offset import SourceOffset
@@ -39,7 +39,7 @@ def resend(settings: RecoverySettings, kafka: Mapping[str, str], wanted: int | N
 
     Raises:
         StoppedError: the file is not the one that was sent, the topic is not the one that was loaded, the
-            number of partitions cannot be found, or a producer has taken over.
+            number of partitions cannot be found, or another producer fenced this command.
         TransientError: the file, the broker or the warehouse is away.
     """
     topic = settings.topic
@@ -51,7 +51,7 @@ def resend(settings: RecoverySettings, kafka: Mapping[str, str], wanted: int | N
             # After the producer was fenced: nothing is committed behind these but what it sends again.
             places = [TopicPartition(topic, number) for number in range(found)]
             ends = offsets(admin_client(kafka), places, LATEST)
-            with ledger_snapshot(settings) as connection:
+            with snapshot(settings, is_read_only=True) as connection:
                 positions = checked_positions(connection, kafka, topic, found)
                 rebuild = Rebuild(settings, kafka, file, connection, positions, found)
                 records, partitions = rebuild.records(identities, sender.offsets(), wanted)

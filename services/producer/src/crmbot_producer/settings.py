@@ -39,12 +39,8 @@ class ProducerSettings(FileSettings, RetrySettings):
     )
 
 
-class RepartitionSettings(FileSettings, WarehouseSettings):
-    """What `crmbot-producer repartition` reads."""
-
-
 class RecoverySettings(FileSettings, WarehouseSettings):
-    """What `crmbot-producer resend` and `new-source` read."""
+    """What `crmbot-producer repartition`, `resend` and `new-source` read."""
 
 
 class AuditSettings(LogSettings, WarehouseSettings):

@@ -1,7 +1,6 @@
 """Where a bot's file and the warehouse have the same rows of a source, and where they part."""
 
 import heapq
-import json
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 from operator import itemgetter
@@ -10,6 +9,7 @@ from typing import NamedTuple
 from psycopg import sql
 
 from crmbot_core.contracts import Stream
+from crmbot_core.contracts.lenient import fields_of
 from crmbot_core.warehouse import Connection
 from crmbot_producer.sqlite import Identity
 from crmbot_producer.sqlite_page import AS_IT_IS, event_name
@@ -105,12 +105,9 @@ def warehouse_rows(
 
 def event_id_of(message: bytes | None) -> str | None:
     """Return the event_id that a message tells, as `event_name` gives it; None if it cannot be read."""
-    try:
-        fields = json.loads((message or b"").decode(errors=AS_IT_IS))
-    except (ValueError, RecursionError):
-        return None
+    fields = fields_of(message)
     # A stub's may be a part of it.
-    event_id = fields.get("event_id") if isinstance(fields, dict) and "stub" not in fields else None
+    event_id = None if "stub" in fields else fields.get("event_id")
     if not isinstance(event_id, str):
         return None
     try:

@@ -1,7 +1,8 @@
 """Finds the number of partitions that rows are spread over, where the record of it is lost."""
 
 from collections.abc import Iterable, Mapping
-from zlib import crc32
+
+from crmbot_producer.partitions import partitions_of
 
 # A row's lead (the message's key) and the partition that it lies in.
 Place = tuple[bytes, int]
@@ -46,7 +47,7 @@ def chosen_partitions(
 
 def _fitting(numbers: set[int], place: Place) -> set[int]:
     lead, partition = place
-    return {number for number in numbers if crc32(lead) % number == partition}
+    return {number for number in numbers if partitions_of([lead], number) == [partition]}
 
 
 def first_that_comes_twice(
@@ -63,7 +64,7 @@ def first_that_comes_twice(
         last_ids: the end of the source's chain by partition.
     """
     for transaction_id, lead, partition in loaded:
-        target = crc32(lead) % partitions
+        (target,) = partitions_of([lead], partitions)
         if target != partition and transaction_id > last_ids.get(target, 0):
             return transaction_id
     return None

@@ -174,10 +174,10 @@ class BotFile:
 
     def row_json(self, identity: Identity, transaction_id: int) -> bytes | None:
         """Return a row's message without the chain's fields, None if there is no such row or none is made."""
-        parameters = (SCHEMA_VERSION, identity.source_id, self._mrf, transaction_id)
+        row = (SCHEMA_VERSION, identity.source_id, self._mrf, transaction_id - 1, transaction_id, 1)
         with self._errors():
-            row = self._connection.execute(_row_sql(self._stream), parameters).fetchone()
-        return None if row is None else row[0]
+            message = self._page_query.message(self._connection, row)
+        return None if message is None else b"{" + message
 
     def event_id(self, transaction_id: int) -> str | None:
         """Return a row's event_id as `sqlite_page.event_name` gives it, None if there is no such row."""
@@ -230,13 +230,3 @@ def _digest_sql(stream: Stream) -> str:
         for column in stream.row_columns
     )
     return f"SELECT transaction_id, event_id, {fields} FROM {stream.name} {PAGE}"
-
-
-def _row_sql(stream: Stream) -> str:
-    """Return the query of one row's JSON; JSON cannot hold a BLOB."""
-    fields = ", ".join(f"'{c.name}', {PARAMETERS.get(c.name, c.name)}" for c in stream.row_columns)
-    is_blob = " OR ".join(f"typeof({column.name}) = 'blob'" for column in stream.sqlite_columns)
-    return (
-        f"SELECT CASE WHEN NOT ({is_blob}) THEN json_object({fields}) END "
-        f"FROM {stream.name} WHERE transaction_id = ?4"
-    )

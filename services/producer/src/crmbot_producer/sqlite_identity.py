@@ -1,4 +1,4 @@
-"""Adds an identity to the bot's file: the only thing that the project writes to it, at an operator's word."""
+"""Adds an identity to the bot's file: the project writes nothing else to it, and this only when asked."""
 
 import sqlite3
 from collections.abc import Mapping

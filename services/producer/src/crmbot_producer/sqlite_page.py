@@ -17,6 +17,7 @@ PARAMETERS = {"schema_version": "?1", "source_id": "?2", "mrf": "?3"}
 PAGE = "WHERE transaction_id > ?4 AND transaction_id <= ?5 ORDER BY transaction_id LIMIT ?6"
 _PAGE_BYTES = 16 * 1024 * 1024  # a page of single rows ends here
 _ROW_BYTES = 3 * 1024  # limit of a page read at once, for each row; only unusual rows exceed it
+_NO_LIMIT = 2**63 - 1
 _LONGEST_KEY = 1024
 _LONGEST_EVENT_ID = 200
 
@@ -80,6 +81,11 @@ class PageQuery:
                 raise
             page = None
         return page or self._read_single_rows(connection, parameters, max_bytes, digest_text)
+
+    def message(self, connection: sqlite3.Connection, parameters: _Parameters) -> bytes | None:
+        """Return the message of the first row of a page, of whatever size; None if there is none."""
+        row = connection.execute(self._single_rows, (*parameters, _NO_LIMIT)).fetchone()
+        return None if row is None else row[-1]
 
     def _read_at_once(
         self, connection: sqlite3.Connection, parameters: _Parameters, max_bytes: int

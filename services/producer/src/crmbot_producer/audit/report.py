@@ -15,7 +15,7 @@ def print_report(mrf: str, audits: Sequence[StreamAudit], console: Console) -> N
     """Print a table, what differs, and the verdict."""
     table = Table(title=f"Audit of {mrf}", title_justify="left")
     table.add_column("stream")
-    for name in ("SQLite", "warehouse", "dead letters", "replayed", "duplicates dropped", "seconds"):
+    for name in ("SQLite", "warehouse", "dead letters", "copies dropped", "seconds"):
         table.add_column(name, justify="right")
     table.add_column("verdict")
     for audit in audits:
@@ -24,7 +24,6 @@ def print_report(mrf: str, audits: Sequence[StreamAudit], console: Console) -> N
             "not read" if audit.rows_in_file is None else f"{audit.rows_in_file:,}",
             f"{audit.rows_in_warehouse:,}",
             f"{audit.rejected:,}",
-            f"{audit.replayed:,}",
             f"{audit.duplicates_dropped:,}",
             f"{audit.seconds:.1f}",
             "[green]clean[/]" if audit.is_clean else "[red]broken[/]",

@@ -11,7 +11,7 @@ from crmbot_core.settings import WarehouseSettings
 from crmbot_producer.audit.compare import DeadLetter, differences
 from crmbot_producer.audit.dead_letters import is_of_row
 from crmbot_producer.audit.result import StreamAudit, check_table
-from crmbot_producer.audit.warehouse import AuditedTable, snapshot
+from crmbot_producer.audit.warehouse import AuditedTable, audit_snapshot
 from crmbot_producer.sqlite import BotFile, Identity, RowDigest
 
 _WAIT_SECONDS = 0.5
@@ -65,7 +65,7 @@ def _audit_stream(
         up_to = file.newest_id()
         _wait_for_rows(settings, stream, mrf, file, up_to, wait_seconds)
         started = time.monotonic()
-        with snapshot(settings) as connection:
+        with audit_snapshot(settings) as connection:
             table = AuditedTable(connection, stream, mrf)
             _compare(result, file, table, up_to, former_sources)
             check_table(result, table)
@@ -119,7 +119,7 @@ def _wait_for_rows(
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         try:
-            with snapshot(settings) as connection:
+            with audit_snapshot(settings) as connection:
                 table = AuditedTable(connection, stream, mrf)
                 arrived = (
                     table.arrived(identity.source_id, identity.starts_after, min(identity.ends_at, up_to))

@@ -8,7 +8,7 @@ from psycopg import sql
 from crmbot_core.contracts import Stream
 from crmbot_core.contracts.digest import warehouse_digest
 from crmbot_core.settings import WarehouseSettings
-from crmbot_core.warehouse import Connection, connect, translated_errors
+from crmbot_core.warehouse import Connection, snapshot
 from crmbot_producer.audit.compare import DeadLetter, Difference
 from crmbot_producer.sqlite import RowDigest
 
@@ -141,10 +141,8 @@ class AuditedTable:
 
 
 @contextmanager
-def snapshot(settings: WarehouseSettings) -> Iterator[Connection]:
+def audit_snapshot(settings: WarehouseSettings) -> Iterator[Connection]:
     """Connect and hold one snapshot, so that all figures are of the same moment."""
-    with connect(settings) as connection, translated_errors():
-        connection.execute("SET work_mem = '256MB'")
-        with connection.transaction():
-            connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            yield connection
+    with snapshot(settings, is_read_only=True) as connection:
+        connection.execute("SET LOCAL work_mem = '256MB'")
+        yield connection

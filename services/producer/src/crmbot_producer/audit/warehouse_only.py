@@ -10,7 +10,7 @@ from crmbot_core.settings import WarehouseSettings
 from crmbot_producer.audit.compare import Difference
 from crmbot_producer.audit.ledger import links
 from crmbot_producer.audit.result import StreamAudit, check_table
-from crmbot_producer.audit.warehouse import AuditedTable, snapshot
+from crmbot_producer.audit.warehouse import AuditedTable, audit_snapshot
 
 _FETCH_ROWS = 10_000
 # In the order of transaction_id, each link must name the one before it: then none is missing, none was put
@@ -54,7 +54,7 @@ def audit_warehouse(settings: WarehouseSettings, mrf: str) -> list[StreamAudit]:
 def _audit_stream(settings: WarehouseSettings, stream: Stream, mrf: str) -> StreamAudit:
     started = time.monotonic()
     result = StreamAudit(stream.name)
-    with snapshot(settings) as connection:
+    with audit_snapshot(settings) as connection:
         table = AuditedTable(connection, stream, mrf)
         result.rows_in_warehouse = sum(table.rows_by_source().values())
         result.add(_unlinked(table))
