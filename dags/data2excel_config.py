@@ -39,7 +39,7 @@ def _timezone(name: str) -> str:
     return name
 
 
-MrfName = Annotated[str, StringConstraints(pattern=r"^mrf[1-9][0-9]?$")]
+MrfName = Annotated[str, StringConstraints(pattern=r"^mrf[1-9][0-9]{0,2}$")]
 # RFC 1123 subdomain, which Kubernetes asks of these names.
 ObjectName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$", max_length=253)]
 Text = Annotated[str, StringConstraints(min_length=1)]

@@ -80,7 +80,7 @@ ODD_VALUES = st.one_of(
             "٣.00",
             "1.00\n",
             "mrf1\n",
-            "mrf100",
+            "mrf1000",
             "0B6C6A3E-9A55-4F0E-8F2E-0D8A3C1F7B10",
             "lost",
             [],

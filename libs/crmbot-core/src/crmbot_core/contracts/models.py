@@ -23,7 +23,7 @@ _DAYS = (
 )
 TIMESTAMP_PATTERN = rf"^({'|'.join(_DAYS)})T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]\.[0-9]{{3}}Z$"
 ROUBLES_PATTERN = r"^(0|[1-9][0-9]{0,11})\.[0-9]{2}$"
-MRF_PATTERN = r"^mrf[1-9][0-9]?$"
+MRF_PATTERN = r"^mrf[1-9][0-9]{0,2}$"
 
 
 Uuid = Annotated[str, StringConstraints(pattern=UUID_PATTERN)]
