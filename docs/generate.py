@@ -54,6 +54,7 @@ READS = {
     "crmbot-consumer accept-loss": Reads(consumer.TopicSettings, kafka=True),
     "crmbot-consumer adopt-topic": Reads(consumer.TopicSettings, kafka=True),
     "crmbot-consumer reject-source": Reads(consumer.TopicSettings),
+    "crmbot-consumer accept-source": Reads(consumer.TopicSettings),
     "crmbot-consumer rejects list": Reads(consumer.TopicSettings),
     "crmbot-consumer rejects show": Reads(consumer.TopicSettings),
     "crmbot-consumer rejects replay": Reads(consumer.TopicSettings),

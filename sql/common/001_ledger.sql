@@ -44,11 +44,13 @@ CREATE TABLE crm_bot_losses (
 )
 :heap_by_topic;
 
--- Sources that are no bot's: all of their messages become dead letters. Grain: one row per source.
+-- Sources that are no bot's: all of their messages become dead letters. Grain: one row per decision of an
+-- operator, of which the newest counts.
 CREATE TABLE crm_bot_foreign_sources (
     topic            text        NOT NULL,
     source_id        uuid        NOT NULL,
-    declared_at      timestamptz NOT NULL DEFAULT now(),
-    PRIMARY KEY (topic, source_id)
+    decided_at       timestamptz NOT NULL DEFAULT now(),
+    is_foreign       boolean     NOT NULL,
+    PRIMARY KEY (topic, source_id, decided_at)
 )
 :heap_by_topic;

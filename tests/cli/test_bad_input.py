@@ -52,6 +52,7 @@ SOURCE = "5f1c9a4e-0b57-4d4e-9d0c-6d6f3f0f2a11"
 ARGUMENTS: dict[str, tuple[str, ...]] = {
     "crmbot-consumer accept-loss": ("--partition", "0"),
     "crmbot-consumer reject-source": ("--source-id", "5f1c9a4e-0b57-4d4e-9d0c-6d6f3f0f2a11"),
+    "crmbot-consumer accept-source": ("--source-id", "5f1c9a4e-0b57-4d4e-9d0c-6d6f3f0f2a11"),
     "crmbot-consumer rejects show": ("0", "0"),
     "crmbot-consumer rejects replay": ("0", "0"),
     "crmbot-exporter plan": ("--file", "plan.csv"),

@@ -93,6 +93,10 @@ def test_a_recreated_topic_is_adopted_and_its_chains_go_on(road: Road) -> None:
     wait_until(lambda: sorted(loaded_ids(road)) == [1, 3, 5], "the new rows")
     assert [value for _, _, value in rejects(road)] == [bad, worse]
     assert road.run(*ADOPT).returncode == 2
+    show = ("crmbot-consumer", "rejects", "show", "--stream", "actions", "0", "1")
+    assert road.must(*show).encode() == worse
+    assert road.must(*show, "--epoch", "0").encode() == bad
+    assert "of epoch 2 of" in road.run(*show, "--epoch", "2").stderr
 
 
 def test_a_consumer_of_the_old_log_cannot_load_after_the_adoption(road: Road) -> None:

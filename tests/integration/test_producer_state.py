@@ -1,9 +1,11 @@
 """The producer's records on the state topic: first, foreign, undecodable, lost, and held back by others."""
 
+import json
 import sqlite3
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from dataclasses import replace
 
 import pytest
 from confluent_kafka import Producer
@@ -89,3 +91,66 @@ def test_a_record_behind_an_open_transaction_of_another_producer_is_not_missed(r
             coming.result(timeout=2)
         other.abort_transaction(30)
         assert coming.result(timeout=30)["source"].transaction_id == 7
+
+
+def test_records_that_are_older_than_what_the_topic_has_stop_the_producer(road: Road) -> None:
+    """The state topic was restored from an older copy; partitions were raised in between."""
+    road.backfill(300)
+    road.send_all()
+    with sender_of(road) as sender:
+        older = sender.offsets()[source_id(road)]
+    consumer = road.consume("actions")
+    road.wait_for_all("actions")
+    road.must("crmbot-producer", "topics", PARTITIONS="7")
+    repartition = ("crmbot-producer", "repartition", "--stream", "actions")
+    wait_until(lambda: "go to 7" in road.run(*repartition).stdout, "rows go to 7 partitions")
+    road.must("crmbot-generator", "live", "--rate", "100", "--seconds", "1")
+    road.send_all()
+    road.wait_for_all("actions")
+    write_record(road, state_key(road.mrf, "actions", source_id(road)), older.encode())
+    stopped = road.produce("actions")
+    assert stopped.exit_code() == 3
+    assert stopped.logged(f"has row {road.in_file('actions')}")
+    assert stopped.logged("crmbot-producer resend --stream actions")
+    road.must("crmbot-producer", "resend", "--stream", "actions", "--partitions", "7")
+    road.must("crmbot-generator", "live", "--rate", "100", "--seconds", "1")
+    road.send_all()
+    road.wait_for_all("actions")
+    assert road.in_warehouse("actions") == road.in_file("actions")
+    assert consumer.terminate() == 0
+
+
+def test_a_stranger_s_message_with_a_greater_number_tells_nothing_of_the_records(road: Road) -> None:
+    road.backfill(300)
+    road.send_all()
+    producer = Producer({"bootstrap.servers": road.bootstrap})
+    for row in (301, 2**62, 2**63, "301", None):
+        fields = {
+            "kafka_partition": 0,
+            "previous_id": 0,
+            "transaction_id": row,
+            "event_id": "5f1c9a4e-0b57-4d4e-9d0c-6d6f3f0f2a11",
+            "source_id": source_id(road),
+        }
+        producer.produce(ACTIONS.topic(road.mrf), json.dumps(fields), "lead", partition=0)
+    assert producer.flush(30) == 0
+    road.must("crmbot-generator", "live", "--rate", "100", "--seconds", "1")
+    road.send_all()
+
+
+def test_the_newest_row_is_found_behind_many_messages_of_others(road: Road) -> None:
+    road.backfill(300)
+    road.send_all()
+    with sender_of(road) as sender:
+        record = sender.offsets()[source_id(road)]
+    producer = Producer({"bootstrap.servers": road.bootstrap})
+    for partition in range(3):
+        for number in range(1_500):
+            producer.produce(ACTIONS.topic(road.mrf), b"%d" % number, "lead", partition=partition)
+    assert producer.flush(30) == 0
+    road.send_all()
+    older = replace(record, transaction_id=200, event_id=None, last_ids={})
+    write_record(road, state_key(road.mrf, "actions", source_id(road)), older.encode())
+    stopped = road.produce("actions")
+    assert stopped.exit_code() == 3
+    assert stopped.logged(f"has row {road.in_file('actions')}")

@@ -13,12 +13,13 @@ from crmbot_core import ledger
 from crmbot_core.contracts import ACTIONS
 from crmbot_core.errors import StoppedError
 from crmbot_core.kafka import LATEST, STATE_TOPIC, admin_client, offsets
+from crmbot_core.ledger import Position
 from crmbot_producer import new_source as new_source_module
 from crmbot_producer.kafka import PageSender
+from crmbot_producer.ledger import checked_positions
 from crmbot_producer.resend import resend
 from crmbot_producer.settings import RecoverySettings
 from crmbot_producer.source_offset import SourceOffset
-from crmbot_producer.sqlite_identity import add_identity
 from devstack import Kafka
 from tests.integration.road import Road, Service, wait_until
 
@@ -223,8 +224,12 @@ def test_a_loss_that_was_accepted_can_still_be_mended(road: Road) -> None:
     wait_until(lambda: max(road.query("SELECT max(transaction_id) FROM {actions}"))[0] == newest_id(road), "")
     assert 0 in copies(road)
     stop(consumer)
+    road.must("crmbot-producer", "topics", PARTITIONS="7")
+    repartition = ("crmbot-producer", "repartition", "--stream", "actions")
+    assert "can come again only as rows are spread now" in refused(road, *repartition)
     road.must(*RESEND)
     load_all(road)
+    assert "go to 7 partitions" in road.must(*repartition)
     gaps = "SELECT gaps::text FROM crm_bot_ledger WHERE topic = %s AND kafka_partition = 0 ORDER BY 1"
     assert (
         "{}" in road.query(gaps, ACTIONS.topic(road.mrf))[-1] + road.query(gaps, ACTIONS.topic(road.mrf))[0]
@@ -371,13 +376,14 @@ def test_new_source_is_finished_by_its_next_run(
     settings, topic = {"bootstrap.servers": kafka.bootstrap_servers}, ACTIONS.topic(road.mrf)
     rivals = []
 
-    def write_and_be_overtaken(*arguments: Any) -> None:  # noqa: ANN401  (handed on)
-        add_identity(*arguments)
+    def look_and_be_overtaken(*arguments: Any) -> dict[int, Position]:  # noqa: ANN401  (handed on)
         rivals.append(PageSender(settings, road.mrf, "actions", topic))
+        return checked_positions(*arguments)
 
-    monkeypatch.setattr(new_source_module, "add_identity", write_and_be_overtaken)
-    with pytest.raises(StoppedError, match="run this again"):
-        new_source_module.new_source(recovery_settings(road), settings)
+    with monkeypatch.context() as patched:
+        patched.setattr("crmbot_producer.resend.checked_positions", look_and_be_overtaken)
+        with pytest.raises(StoppedError, match="run this again"):
+            new_source_module.new_source(recovery_settings(road), settings)
     rivals[0].close()
     written = identities(road)
     assert len(written) == 2
@@ -431,11 +437,9 @@ def test_a_file_that_was_restored_while_the_state_was_lost(road: Road) -> None:
     work(road, 100)
     stopped(road.produce("actions"), "crmbot-producer resend")
     assert "crmbot-producer new-source" in refused(road, *RESEND, code=3)
-    assert "crmbot-producer resend" in road.must(*NEW_SOURCE)
+    road.must(*NEW_SOURCE)
     assert identities(road)[0][1:] == (0, newest)
     assert identities(road)[1][1] == older
-    stopped(road.produce("actions"), "crmbot-producer resend")
-    road.must(*RESEND)
     load_all(road)
 
 
@@ -451,3 +455,70 @@ def test_partitions_are_not_raised_while_a_resend_is_under_way(road: Road) -> No
     road.send_all()
     road.consume("actions")
     wait_until(lambda: "go to 7 partitions" in road.run(*repartition).stdout, "the copies are dropped")
+
+
+def test_a_file_that_is_restored_while_rows_are_to_be_sent_again(road: Road) -> None:
+    road.backfill(500)
+    backup = road.back_up()
+    work(road)
+    road.send_all()
+    newest = newest_id(road)
+    lose_state(road)
+    assert "after 0 go to 3 partitions" in road.must(*RESEND)
+    road.restore(backup)
+    work(road, 200)
+    assert newest_id(road) != newest
+    work(road, 200)
+    assert newest_id(road) > newest
+    stopped(road.produce("actions"), f"row {newest}, which was sent, is another one", "new-source")
+    consumer = road.consume("actions")
+    wait_until(lambda: not road.run(*NEW_SOURCE).returncode, "everything is loaded")
+    stop(consumer)
+    load_all(road)
+
+
+def test_what_kafka_lost_of_an_identity_that_has_ended_is_sent_again(road: Road) -> None:
+    road.backfill(500)
+    load_all(road)
+    work(road)
+    backup = road.back_up()
+    work(road)
+    road.send_all()
+    delete_messages(road, 0)
+    road.must(*ACCEPT_LOSS, "--partition", "0")
+    road.restore(backup)
+    consumer = road.consume("actions")
+    wait_until(lambda: not road.run(*NEW_SOURCE).returncode, "everything that Kafka has is loaded")
+    assert 0 in copies(road)
+    stop(consumer)
+    load_all(road)
+
+
+def test_a_source_that_was_rejected_by_mistake_is_accepted_again(road: Road) -> None:
+    road.backfill(500)
+    ((source_id, _, _),) = identities(road)
+    decision = ("--stream", "actions", "--source-id", source_id)
+    assert "is not rejected" in refused(road, "crmbot-consumer", "accept-source", *decision)
+    road.must("crmbot-consumer", "reject-source", *decision)
+    road.produce("nature")
+    road.consume("nature")
+    all_are_bad = {"MAX_REJECTS_IN_A_ROW": "1000000", "MAX_REJECTS_SHARE": "1"}
+    producer, consumer = road.produce("actions"), road.consume("actions", **all_are_bad)
+    wait_until(lambda: dead_letters(road) == road.in_file("actions"), "all are dead letters")
+    assert consumer.terminate() == producer.terminate() == 0
+    (broken,) = road.audit()["streams"][0]["broken_promises"]
+    assert f"crmbot-consumer accept-source {' '.join(decision)}" in broken
+    road.must("crmbot-consumer", "accept-source", *decision)
+    road.must(*RESEND)
+    road.produce("actions")
+    road.consume("actions", **all_are_bad)
+    wait_until(lambda: 0 not in copies(road), "every row of the file in the warehouse")
+    result = road.audit()
+    assert result["clean"], result
+
+
+def dead_letters(road: Road) -> int:
+    ((number,),) = road.query(
+        "SELECT count(*) FROM crm_bot_rejects WHERE topic = %s", ACTIONS.topic(road.mrf)
+    )
+    return int(number)

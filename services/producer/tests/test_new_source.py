@@ -8,9 +8,8 @@ import pytest
 
 from crmbot_core.contracts import ACTIONS
 from crmbot_core.errors import ConfigurationError, TransientError
-from crmbot_producer.new_source import closed, to_close
 from crmbot_producer.settings import RecoverySettings
-from crmbot_producer.source_offset import SourceOffset
+from crmbot_producer.source_offset import SourceOffset, to_close
 from crmbot_producer.sqlite import BotFile, Identity
 from crmbot_producer.sqlite_identity import Plan, add_identity
 
@@ -104,35 +103,24 @@ def test_a_file_that_cannot_be_written_is_a_wrong_setting(settings: RecoverySett
 
 
 @pytest.mark.parametrize(
-    ("record", "identity", "expected"),
+    ("record", "identity"),
     [
+        pytest.param(SourceOffset(OLD, 200, "z", 3, {0: 199, 1: 200}), Identity(OLD, 0, 100, 200), id="open"),
         pytest.param(
-            SourceOffset(OLD, 200, "z", 3, {0: 199, 1: 200}),
+            SourceOffset(OLD, 150, "z", 3, {0: 200}, 200),
             Identity(OLD, 0, 100, 200),
-            SourceOffset(OLD, 100, "e", 3, {0: 199, 1: 200}, 200),
-            id="at the shared row",
-        ),
-        pytest.param(
-            SourceOffset(OLD, 200, "z", 3, {0: 200}),
-            Identity(OLD, 0, 0, 200),
-            SourceOffset(OLD, 0, None, 3, {0: 200}, 200),
-            id="without rows",
+            id="closed at a row that was lost later",
         ),
         pytest.param(
             SourceOffset(OLD, 50, "f", 3, {0: 50}),
             Identity(OLD, 100, 100, 50),
-            SourceOffset(OLD, 100, None, 3, {0: 50}, 50),
             id="without rows, behind what was sent",
-        ),
-        pytest.param(
-            SourceOffset(OLD, 50, "f", 3, {0: 60}),
-            Identity(OLD, 0, 100, 200),
-            SourceOffset(OLD, 50, "f", 3, {0: 60}, 200),
-            id="while a resend is under way: the rest is sent",
         ),
     ],
 )
-def test_a_record_is_closed(record: SourceOffset, identity: Identity, expected: SourceOffset) -> None:
-    assert closed(record, identity, "e") == expected
+def test_a_record_that_does_not_say_that_its_identity_has_ended(
+    record: SourceOffset, identity: Identity
+) -> None:
     assert to_close([identity, PRESENT], {OLD: record}) == [identity]
-    assert to_close([identity, PRESENT], {OLD: expected}) == []
+    closed = SourceOffset(OLD, identity.ends_at, "e", 3, record.last_ids, 200)
+    assert to_close([identity, PRESENT], {OLD: closed}) == []

@@ -45,7 +45,7 @@ def test_the_topics_number_is_taken_where_nothing_says_another(
 
 
 def test_a_topic_with_fewer_partitions_is_refused() -> None:
-    check_topic("topic", "actions", partitions=3, found=3)
-    check_topic("topic", "actions", partitions=3, found=6)
-    with pytest.raises(ConfigurationError, match=r"has 2 partitions.*go to 3.*repartition --stream actions"):
-        check_topic("topic", "actions", partitions=3, found=2)
+    check_topic("topic", partitions=3, found=3)
+    check_topic("topic", partitions=3, found=6)
+    with pytest.raises(ConfigurationError, match=r"has 2 partitions.*go to 3.*PARTITIONS=3 crmbot-producer"):
+        check_topic("topic", partitions=3, found=2)

@@ -8,15 +8,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crmbot_core.errors import StoppedError
-from crmbot_producer.source_offset import SourceOffset, check_file, decoded, nothing_sent, state_key
+from crmbot_producer.source_offset import (
+    SentRow,
+    SourceOffset,
+    check_file,
+    decoded,
+    newest_sent,
+    nothing_sent,
+    state_key,
+)
 from crmbot_producer.sqlite import Identity
 
 SENT = SourceOffset("source", 41, "event-41", 3, {0: 40, 2: 41})
 CLOSED = SourceOffset("source", 30, "event-30", 3, {0: 40, 2: 41}, sent_up_to=41)
+SENT_AGAIN = SourceOffset("source", 20, "event-20", 3, {0: 40}, newest=SentRow(41, "event-41"))
 IDENTITY = Identity("source", 10, 100)
 
 
-@pytest.mark.parametrize("offset", [SENT, CLOSED, nothing_sent(IDENTITY)])
+@pytest.mark.parametrize("offset", [SENT, CLOSED, SENT_AGAIN, nothing_sent(IDENTITY)])
 def test_a_source_offset_survives_kafka(offset: SourceOffset) -> None:
     assert SourceOffset.decode("source", offset.encode()) == offset
 
@@ -40,6 +49,8 @@ UNDECODABLE = [
     SENT.encode().replace(b'"partitions": 3', b'"partitions": 0'),
     SENT.encode().replace(b'"last_ids": {', b'"last_ids": {"x": 1, '),
     SENT.encode().replace(b'"sent_up_to": null', b'"sent_up_to": true'),
+    SENT.encode().replace(b'"newest": null', b'"newest": []'),
+    SENT.encode().replace(b'"newest": null', b'"newest": [41, null]'),
 ]
 
 
@@ -69,8 +80,13 @@ def check(offset: SourceOffset, **found: Any) -> None:  # noqa: ANN401  (argumen
         "is_present": True,
         "newest_id": 50,
         "event_id": offset.event_id,
+        "newest": offset.newest and offset.newest.event_id,
     } | found
-    check_file(Path("actions.db"), "actions", row.pop("identity"), offset, **row)
+    events = {offset.transaction_id: row.pop("event_id")}
+    if offset.newest:
+        events[offset.newest.transaction_id] = row["newest"]
+    del row["newest"]
+    check_file(Path("actions.db"), "actions", row.pop("identity"), offset, event_id_of=events.get, **row)
 
 
 def test_the_file_that_was_sent_passes() -> None:
@@ -80,6 +96,7 @@ def test_the_file_that_was_sent_passes() -> None:
     check(nothing_sent(IDENTITY), event_id="row of the identity before")
     check(nothing_sent(IDENTITY), newest_id=10, event_id=None)
     check(CLOSED, is_present=False, identity=Identity("source", 10, 30))
+    check(SENT_AGAIN)
 
 
 @pytest.mark.parametrize(
@@ -105,6 +122,16 @@ def test_the_file_that_was_sent_passes() -> None:
             "row 60, which was sent, is missing",
             id="shorter than before a resend",
         ),
+        pytest.param(SENT_AGAIN, {"newest_id": 40}, "row 41, which was sent, is missing", id="cut short"),
+        pytest.param(
+            SENT_AGAIN, {"newest": "event-x"}, "row 41, which was sent, is another one", id="gone on"
+        ),
+        pytest.param(
+            SENT_AGAIN,
+            {"is_present": False, "identity": Identity("source", 10, 30)},
+            "row 41 was sent as one of source source, and belongs to another one now",
+            id="a new identity while rows are sent again",
+        ),
     ],
 )
 def test_another_file_stops_the_producer_and_says_how_to_go_on(
@@ -114,3 +141,26 @@ def test_another_file_stops_the_producer_and_says_how_to_go_on(
         StoppedError, match=f"actions.db was replaced or restored.*{words}.*new-source --stream actions"
     ):
         check(offset, **found)
+
+
+def test_what_is_sent_again_is_watched_until_the_producer_has_come_to_its_end() -> None:
+    moved = SENT_AGAIN.moved_to(40, "event-40")
+    assert (moved.transaction_id, moved.event_id, moved.newest) == (40, "event-40", SENT_AGAIN.newest)
+    assert moved.moved_to(41, "event-41").newest is None
+    assert moved.moved_to(42, "event-42").newest is None
+
+
+@pytest.mark.parametrize(
+    ("record", "known", "expected"),
+    [
+        pytest.param(None, [], None, id="nothing is known"),
+        pytest.param(SENT, [], SentRow(41, "event-41"), id="the record"),
+        pytest.param(SENT_AGAIN, [None], SentRow(41, "event-41"), id="the record of an earlier resend"),
+        pytest.param(SENT, [SentRow(43, "event-43"), None], SentRow(43, "event-43"), id="Kafka"),
+        pytest.param(nothing_sent(IDENTITY), [SentRow(20, "event-20")], None, id="nothing to send again"),
+    ],
+)
+def test_a_resend_knows_the_newest_row_that_was_sent(
+    record: SourceOffset | None, known: list[SentRow | None], expected: SentRow | None
+) -> None:
+    assert newest_sent(20, record, known) == expected

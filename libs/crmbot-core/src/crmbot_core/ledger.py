@@ -56,8 +56,14 @@ _ORDER = """
 _LOSSES = """
     SELECT source_id::text, after_id, up_to_id FROM crm_bot_losses WHERE topic = %s AND kafka_partition = %s
 """
-_FOREIGN = "SELECT source_id::text FROM crm_bot_foreign_sources WHERE topic = %s"
-_DECLARE = "INSERT INTO crm_bot_foreign_sources (topic, source_id) VALUES (%s, %s)"
+_FOREIGN = """
+    SELECT source_id::text FROM (
+        SELECT DISTINCT ON (source_id) source_id, is_foreign FROM crm_bot_foreign_sources
+        WHERE topic = %s ORDER BY source_id, decided_at DESC
+    ) decisions
+    WHERE is_foreign
+"""
+_DECLARE = "INSERT INTO crm_bot_foreign_sources (topic, source_id, is_foreign) VALUES (%s, %s, %s)"
 _LOSS = """
     INSERT INTO crm_bot_losses (topic, kafka_partition, source_id, after_id, up_to_id)
     VALUES (%s, %s, %s, %s, %s)
@@ -192,13 +198,9 @@ def foreign_sources(connection: Connection, topic: str) -> set[str]:
     return {source_id for (source_id,) in connection.execute(_FOREIGN, (topic,))}
 
 
-def declare_foreign(connection: Connection, topic: str, source_id: str) -> None:
-    """Note that a source is no bot's.
-
-    Raises:
-        psycopg.errors.UniqueViolation: it was declared before.
-    """
-    connection.execute(_DECLARE, (topic, source_id))
+def declare_foreign(connection: Connection, topic: str, source_id: str, *, is_foreign: bool) -> None:
+    """Note that a source is no bot's, or that it is one after all."""
+    connection.execute(_DECLARE, (topic, source_id, is_foreign))
 
 
 def _row(topic: str, entry: Entry) -> dict[str, object]:

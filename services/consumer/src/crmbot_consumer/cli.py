@@ -12,8 +12,9 @@ from rich.table import Table
 
 from crmbot_consumer import rejects as rejects_table
 from crmbot_consumer.adopt_topic import adopt_topic
-from crmbot_consumer.decisions import accept_gap, accept_retention, reject_source
+from crmbot_consumer.decisions import accept_gap, accept_retention, accept_source, reject_source
 from crmbot_consumer.migrate import migrate
+from crmbot_consumer.rejects import Place
 from crmbot_consumer.run import ConsumerRun
 from crmbot_consumer.settings import ConsumerSettings, MigrateSettings, TopicSettings
 from crmbot_core.kafka import checked_settings
@@ -30,6 +31,9 @@ _EPILOG = (
 _PARTITION = click.IntRange(0, 2**31 - 1)
 _OFFSET = click.IntRange(0, 2**63 - 1)
 _ID = click.IntRange(0, 2**63 - 1)
+_epoch_option = click.option(
+    "--epoch", type=click.IntRange(0, 2**31 - 1), help="Which log, if a topic was adopted since."
+)
 
 
 _stream_option = stream_option("Which stream; or STREAM.")
@@ -98,6 +102,22 @@ def reject_source_command(source_id: UUID) -> None:
     click.echo(f"messages of source {source_id} become dead letters from the consumers' next start on")
 
 
+@cli.command("accept-source", epilog=_EPILOG)
+@_stream_option
+@click.option("--source-id", type=click.UUID, required=True, help="Source that was rejected.")
+def accept_source_command(source_id: UUID) -> None:
+    """Take back `reject-source`. Restart the consumers.
+
+    `crmbot-producer resend` then sends the rows that became dead letters again.
+    """
+    settings = load(TopicSettings)
+    accept_source(settings, str(source_id))
+    click.echo(
+        f"messages of source {source_id} are loaded from the consumers' next start on; rows that became dead "
+        f"letters come with: crmbot-producer resend --stream {settings.stream}"
+    )
+
+
 @cli.command("adopt-topic", epilog=_EPILOG)
 @_stream_option
 def adopt_topic_command() -> None:
@@ -125,13 +145,14 @@ def list_rejects(limit: int) -> None:
     """List the stream's rejects, without what they hold."""
     settings = load(TopicSettings)
     table = Table(
-        "partition", "offset", "rejected", "replayed", "reason", title=f"Rejects of {settings.topic}"
+        "partition", "offset", "epoch", "rejected", "replayed", "reason", title=f"Rejects of {settings.topic}"
     )
     for reject in rejects_table.listed(settings, limit):
         replayed = f"{reject.replayed_at:%Y-%m-%d %H:%M}" if reject.replayed_at else ""
         table.add_row(
             str(reject.kafka_partition),
             str(reject.kafka_offset),
+            str(reject.log_epoch),
             f"{reject.rejected_at:%Y-%m-%d %H:%M}",
             replayed,
             escape(reject.reason),
@@ -143,10 +164,11 @@ def list_rejects(limit: int) -> None:
 @_stream_option
 @click.argument("partition", type=_PARTITION)
 @click.argument("offset", type=_OFFSET)
-def show_reject(partition: int, offset: int) -> None:
+@_epoch_option
+def show_reject(partition: int, offset: int, epoch: int | None) -> None:
     """Write a rejected message to the standard output, byte for byte."""
     settings = load(TopicSettings)
-    reject = rejects_table.reject_at(settings, partition, offset)
+    reject = rejects_table.reject_at(settings, Place(partition, offset, epoch))
     click.echo(f"reason: {reject.reason}", err=True)
     click.echo(f"key: {(reject.message_key or b'').decode(errors='backslashreplace')}", err=True)
     sys.stdout.buffer.write(reject.message_value or b"")
@@ -156,17 +178,19 @@ def show_reject(partition: int, offset: int) -> None:
 @_stream_option
 @click.argument("partition", type=_PARTITION)
 @click.argument("offset", type=_OFFSET)
+@_epoch_option
 @click.option(
     "--file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="The message put right, as JSON.",
 )
 @click.option("--key", help="The key put right.")
-def replay_reject(partition: int, offset: int, file: Path | None, key: str | None) -> None:
+def replay_reject(partition: int, offset: int, epoch: int | None, file: Path | None, key: str | None) -> None:
     """Load a rejected message, as it is or put right, once."""
     settings = load(TopicSettings)
     value = file.read_bytes().strip() if file else None
-    rejects_table.replay(settings, partition, offset, value, os.fsencode(key) if key else None)
+    place = Place(partition, offset, epoch)
+    rejects_table.replay(settings, place, value, os.fsencode(key) if key else None)
     click.echo(f"loaded partition {partition} offset {offset} into {settings.table}")
 
 

@@ -53,10 +53,21 @@ def reject_source(settings: TopicSettings, source_id: str) -> None:
             raise ConfigurationError(
                 f"source {source_id} has rows in {settings.table}, so it is a bot's: nothing is changed"
             )
-        try:
-            ledger.declare_foreign(connection, settings.topic, source_id)
-        except errors.UniqueViolation:
-            raise ConfigurationError(f"source {source_id} is rejected already: start the consumer") from None
+        if source_id in ledger.foreign_sources(connection, settings.topic):
+            raise ConfigurationError(f"source {source_id} is rejected already: start the consumer")
+        ledger.declare_foreign(connection, settings.topic, source_id, is_foreign=True)
+
+
+def accept_source(settings: TopicSettings, source_id: str) -> None:
+    """Take back `reject_source`, from the next start of a consumer on.
+
+    Raises:
+        ConfigurationError: the source is not rejected.
+    """
+    with connect(settings) as connection, translated_errors():
+        if source_id not in ledger.foreign_sources(connection, settings.topic):
+            raise ConfigurationError(f"source {source_id} is not rejected: nothing is changed")
+        ledger.declare_foreign(connection, settings.topic, source_id, is_foreign=False)
 
 
 def accept_gap(settings: TopicSettings, partition: int, source_id: str, gap: Gap) -> None:

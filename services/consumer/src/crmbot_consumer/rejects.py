@@ -25,9 +25,12 @@ _LIST = """
     LEFT JOIN crm_bot_replays p
            ON p.topic = r.topic AND p.kafka_partition = r.kafka_partition AND p.log_epoch = r.log_epoch
           AND p.kafka_offset = r.kafka_offset
-    WHERE r.topic = %s AND (%s::integer IS NULL OR (r.kafka_partition = %s AND r.kafka_offset = %s))
+    WHERE r.topic = %(topic)s
+      AND (%(partition)s::integer IS NULL
+           OR (r.kafka_partition = %(partition)s AND r.kafka_offset = %(offset)s))
+      AND (%(epoch)s::integer IS NULL OR r.log_epoch = %(epoch)s)
     ORDER BY r.log_epoch DESC, r.kafka_partition, r.kafka_offset
-    LIMIT %s
+    LIMIT %(limit)s
 """
 _MARK = """
     INSERT INTO crm_bot_replays (topic, kafka_partition, log_epoch, kafka_offset, event_id)
@@ -36,6 +39,14 @@ _MARK = """
 _IN_TABLE = """
     SELECT 1 FROM {} WHERE event_id = %s OR (source_id = %s AND transaction_id = %s) LIMIT 1
 """
+
+
+class Place(NamedTuple):
+    """Where a reject was in Kafka; without an epoch the newest log that has one there is meant."""
+
+    partition: int
+    offset: int
+    epoch: int | None = None
 
 
 class RejectedMessage(NamedTuple):
@@ -64,25 +75,22 @@ def listed(settings: TopicSettings, limit: int) -> Iterator[RejectedMessage]:
         yield from _rejected(connection, settings.topic, limit, value="NULL::bytea AS message_value")
 
 
-def reject_at(settings: TopicSettings, partition: int, offset: int) -> RejectedMessage:
-    """Return the newest reject at a place.
+def reject_at(settings: TopicSettings, place: Place) -> RejectedMessage:
+    """Return the reject at a place.
 
     Raises:
         ConfigurationError: there is none.
     """
     with connect(settings) as connection:
-        return _reject_at(connection, settings.topic, partition, offset)
+        return _reject_at(connection, settings.topic, place)
 
 
-def replay(
-    settings: TopicSettings, partition: int, offset: int, value: bytes | None, key: bytes | None
-) -> None:
+def replay(settings: TopicSettings, place: Place, value: bytes | None, key: bytes | None) -> None:
     """Load a reject, as it is or put right, and mark it, in one transaction.
 
     Args:
         settings: topic and warehouse.
-        partition: place of the reject.
-        offset: place of the reject.
+        place: where the reject was.
         value: the message put right; None takes the rejected one, which the contract may know by now.
         key: its key put right; None takes the rejected one's.
 
@@ -91,14 +99,16 @@ def replay(
             the reject says it is, or it still breaks the contract.
     """
     with connect(settings) as connection, translated_errors(), connection.transaction():
-        found = _reject_at(connection, settings.topic, partition, offset)
+        found = _reject_at(connection, settings.topic, place)
         row = _row(settings, found, value, key)
         names = settings.contract.column_names
         event_id = row[names.index("event_id")].decode()
         if found.replayed_at:
             raise ConfigurationError(f"replayed before, at {found.replayed_at}")
         try:
-            connection.execute(_MARK, (settings.topic, partition, found.log_epoch, offset, event_id))
+            connection.execute(
+                _MARK, (settings.topic, place.partition, found.log_epoch, place.offset, event_id)
+            )
         except errors.UniqueViolation:
             raise ConfigurationError(f"event {event_id} was replayed before") from None
         _check_chain(connection, settings, found)
@@ -110,7 +120,7 @@ def replay(
             )
         columns = copy_columns(settings.contract)
         with connection.cursor().copy(copy_statement(settings.table, columns)) as copy:
-            copy.write(copy_text([row], [offset]))
+            copy.write(copy_text([row], [place.offset]))
 
 
 def _row(settings: TopicSettings, found: RejectedMessage, value: bytes | None, key: bytes | None) -> Row:
@@ -151,10 +161,13 @@ def _check_chain(connection: Connection, settings: TopicSettings, found: Rejecte
         )
 
 
-def _reject_at(connection: Connection, topic: str, partition: int, offset: int) -> RejectedMessage:
-    found = next(_rejected(connection, topic, 1, (partition, offset)), None)
+def _reject_at(connection: Connection, topic: str, place: Place) -> RejectedMessage:
+    found = next(_rejected(connection, topic, 1, place), None)
     if found is None:
-        raise ConfigurationError(f"no reject at partition {partition} offset {offset} of {topic}")
+        epoch = "" if place.epoch is None else f" of epoch {place.epoch}"
+        raise ConfigurationError(
+            f"no reject at partition {place.partition} offset {place.offset}{epoch} of {topic}"
+        )
     return found
 
 
@@ -162,10 +175,11 @@ def _rejected(
     connection: Connection,
     topic: str,
     limit: int,
-    place: tuple[int, int] | None = None,
+    place: Place | None = None,
     value: LiteralString = "r.message_value",
 ) -> Iterator[RejectedMessage]:
-    partition, offset = place or (None, None)
+    partition, offset, epoch = place or (None, None, None)
+    values = {"topic": topic, "partition": partition, "offset": offset, "epoch": epoch, "limit": limit}
     query = sql.SQL(_LIST).format(value=sql.SQL(value))
     with translated_errors(), connection.cursor(row_factory=class_row(RejectedMessage)) as cursor:
-        yield from cursor.execute(query, (topic, partition, partition, offset, limit))
+        yield from cursor.execute(query, values)

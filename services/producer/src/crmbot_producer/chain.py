@@ -38,13 +38,8 @@ def chained(page: Page, before: SourceOffset, partitions: int) -> ChainedPage:
     targets = partitions_of(page.leads, partitions)
     last_ids = before.last_ids
     ends = {target: int(id_) for target, id_ in dict(zip(targets, page.ids, strict=True)).items()}
-    offset = replace(
-        before,
-        transaction_id=page.last_id,
-        event_id=page.last_event_id,
-        partitions=partitions,
-        last_ids={**last_ids, **ends},
-    )
+    moved = before.moved_to(page.last_id, page.last_event_id)
+    offset = replace(moved, partitions=partitions, last_ids={**last_ids, **ends})
     return ChainedPage(page, targets, _links(targets, page.ids, last_ids, partitions), offset)
 
 

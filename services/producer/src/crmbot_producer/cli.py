@@ -144,11 +144,6 @@ def new_source_command(after: int | None, former_sources: tuple[UUID, ...]) -> N
     click.echo(f"{settings.database}: rows after {added.starts_after} belong to source {added.source_id}")
     if added.unknown:
         click.echo(f"sent before, and unknown to this file: source {', '.join(added.unknown)}")
-    if added.needs_resend:
-        click.echo(
-            "Kafka lost records or rows of this file; before you start the producer: "
-            f"crmbot-producer resend --stream {settings.stream}"
-        )
 
 
 @cli.command("audit", epilog=_EPILOG)

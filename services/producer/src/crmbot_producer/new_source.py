@@ -2,17 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import replace
 from typing import NamedTuple
 
 from crmbot_core.errors import ConfigurationError, StoppedError
 from crmbot_core.warehouse import snapshot
 from crmbot_producer.kafka import PageSender
 from crmbot_producer.ledger import check_all_loaded, checked_positions
+from crmbot_producer.resend import resend
 from crmbot_producer.settings import RecoverySettings
 from crmbot_producer.shared_rows import compare, warehouse_rows
-from crmbot_producer.source_offset import SourceOffset
-from crmbot_producer.sqlite import BotFile, Identity
+from crmbot_producer.source_offset import SourceOffset, to_close
+from crmbot_producer.sqlite import BotFile
 from crmbot_producer.sqlite_identity import Plan, add_identity
 
 
@@ -23,13 +23,11 @@ class NewSource(NamedTuple):
         source_id: the new identity.
         starts_after: the last row of the one before it.
         unknown: sources of the stream that were sent and that the file does not know.
-        needs_resend: whether Kafka lost records of the file, or rows of it that were sent.
     """
 
     source_id: str
     starts_after: int
     unknown: list[str]
-    needs_resend: bool
 
 
 def new_source(
@@ -41,7 +39,8 @@ def new_source(
     """Add an identity to the file. Safe to run again after a failure: it then finishes what was begun.
 
     A running producer is fenced, which ends with 3. The file is written first: a producer that starts then
-    finds a record beyond the end of its identity, and stops.
+    finds a record beyond the end of its identity, and stops. The records are rebuilt as by `resend`, because
+    an identity that has ended sends no row that would show a gap before it.
 
     Args:
         settings: the file and the warehouse.
@@ -60,18 +59,17 @@ def new_source(
         with closing(PageSender(kafka, settings.mrf, settings.stream, settings.topic)) as sender:
             recorded = sender.offsets()
             identities = file.identities()
-            needs_resend = False
             if to_close(identities, recorded):
                 _check_expected(expected, identities[-1].starts_after)
             else:
-                plan, needs_resend = _plan(settings, kafka, file, recorded, former, sender.topic_partitions)
+                plan = _plan(settings, kafka, file, recorded, former, sender.topic_partitions)
                 _check_expected(expected, plan.starts_after)
                 add_identity(settings, plan)
                 identities = file.identities()
-            close_ended(file, sender, identities, recorded)
+    resend(settings, kafka)
     present = identities[-1]
     unknown = sorted(recorded.keys() - {identity.source_id for identity in identities})
-    return NewSource(present.source_id, present.starts_after, unknown, needs_resend)
+    return NewSource(present.source_id, present.starts_after, unknown)
 
 
 def _plan(
@@ -81,8 +79,8 @@ def _plan(
     recorded: Mapping[str, SourceOffset],
     former: Sequence[str],
     partitions: int,
-) -> tuple[Plan, bool]:
-    """Find where the present identity ends, and whether `resend` has to follow.
+) -> Plan:
+    """Find where the present identity ends.
 
     Raises what `new_source` raises.
     """
@@ -98,7 +96,7 @@ def _plan(
         for source_id, last_id in position.last_ids.items():
             loaded[source_id] = max(last_id, loaded.get(source_id, 0))
     record = recorded.get(present.source_id)
-    sent_up_to = max(loaded.get(present.source_id, 0), _newest(record) if record else 0)
+    sent_up_to = max(loaded.get(present.source_id, 0), record.newest_id if record else 0)
     if (
         shared.conflict is None
         and (sent_up_to <= present.starts_after or file.event_id(sent_up_to) is not None)
@@ -121,21 +119,13 @@ def _plan(
             raise ConfigurationError(
                 f"--former-source {source_id}: nothing was sent under it, or the file has it already"
             )
-    plan = Plan(
-        present, shared.newest, sent_up_to, {source_id: _newest(recorded[source_id]) for source_id in former}
-    )
-    has_lost_records = any(source_id in loaded and source_id not in recorded for source_id in known)
-    # The old identity sends nothing any more that could show a gap at the end of its chains.
-    return plan, has_lost_records or shared.complete != shared.newest
-
-
-def _newest(record: SourceOffset) -> int:
-    """Return the newest row that was sent by what a record says."""
-    return max(record.transaction_id, record.sent_up_to or 0, *record.last_ids.values())
+    lost = {source_id: recorded[source_id].newest_id for source_id in former}
+    return Plan(present, shared.newest, sent_up_to, lost)
 
 
 def _is_there(file: BotFile, record: SourceOffset) -> bool:
-    return record.event_id is None or file.event_id(record.transaction_id) == record.event_id
+    sent = [(record.transaction_id, record.event_id), record.newest or (0, None)]
+    return all(event_id is None or file.event_id(row) == event_id for row, event_id in sent)
 
 
 def _check_expected(expected: int | None, found: int) -> None:
@@ -144,50 +134,3 @@ def _check_expected(expected: int | None, found: int) -> None:
             f"--after {expected}: the last row that the file and the warehouse share is {found}; nothing is "
             "changed. Leave --after out, or give that row"
         )
-
-
-def to_close(identities: Sequence[Identity], recorded: Mapping[str, SourceOffset]) -> list[Identity]:
-    """Return the identities that the file has ended and whose records do not say so yet."""
-    return [
-        identity
-        for identity in identities[:-1]
-        if identity.lost_up_to is not None
-        and (record := recorded.get(identity.source_id)) is not None
-        and (record.sent_up_to is None or not _is_within(record.transaction_id, identity))
-    ]
-
-
-def closed(record: SourceOffset, identity: Identity, event_id: str | None) -> SourceOffset:
-    """Return the record of an identity that the file has ended.
-
-    Args:
-        record: what it was.
-        identity: the identity, which has `lost_up_to`.
-        event_id: event_id of the row at its end.
-    """
-    # An identity without rows begins and ends at a row of another one, above or below what was sent under it.
-    has_rows = identity.ends_at > identity.starts_after
-    if not has_rows or not _is_within(record.transaction_id, identity):
-        record = replace(record, transaction_id=identity.ends_at, event_id=event_id if has_rows else None)
-    return replace(record, sent_up_to=identity.lost_up_to)
-
-
-def _is_within(transaction_id: int, identity: Identity) -> bool:
-    return identity.starts_after <= transaction_id <= identity.ends_at
-
-
-def close_ended(
-    file: BotFile, sender: PageSender, identities: Sequence[Identity], recorded: Mapping[str, SourceOffset]
-) -> None:
-    """Commit the records of the identities that the file has ended."""
-    records = [
-        closed(recorded[identity.source_id], identity, file.event_id(identity.ends_at))
-        for identity in to_close(identities, recorded)
-    ]
-    try:
-        sender.commit_offsets(records)
-    except StoppedError as error:
-        raise StoppedError(
-            f"{error}; the file has its new identity, but the one before it is not closed: stop the "
-            "producer, then run this again"
-        ) from error

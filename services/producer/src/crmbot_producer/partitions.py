@@ -32,7 +32,7 @@ def partitions_in_use(sent: Sequence[SourceOffset], found: int) -> int:
     return next((offset.partitions for offset in reversed(sent) if offset.partitions), found)
 
 
-def check_topic(topic: str, stream: str, partitions: int, found: int) -> None:
+def check_topic(topic: str, partitions: int, found: int) -> None:
     """Check that the topic has the partitions that the file's rows are spread over.
 
     Raises:
@@ -41,6 +41,5 @@ def check_topic(topic: str, stream: str, partitions: int, found: int) -> None:
     if found < partitions:
         raise ConfigurationError(
             f"topic {topic} has {found} partitions, but rows go to {partitions} of them: it was recreated. "
-            f"Make it with PARTITIONS={partitions}, or spread rows over what is there by "
-            f"crmbot-producer repartition --stream {stream}"
+            f"Add the missing ones: PARTITIONS={partitions} crmbot-producer topics"
         )

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from typing import NamedTuple
 
 from crmbot_core.errors import TransientError
@@ -65,9 +64,7 @@ class PageReader:
             look = self._look(offset)
             while True:
                 if look.page is not None:
-                    offset = replace(
-                        offset, transaction_id=look.page.last_id, event_id=look.page.last_event_id
-                    )
+                    offset = offset.moved_to(look.page.last_id, look.page.last_event_id)
                 if look.has_more:
                     coming = executor.submit(self._look, offset)
                     yield look
@@ -121,5 +118,5 @@ def _check(
         offset,
         is_present=identity == identities[-1],
         newest_id=newest_id,
-        event_id=file.event_id(offset.transaction_id),
+        event_id_of=file.event_id,
     )

@@ -13,9 +13,10 @@ from crmbot_producer.ledger import committed_beyond
 from crmbot_producer.reader import checked_identities
 from crmbot_producer.settings import RecoverySettings
 from crmbot_producer.shared_rows import SharedRows, compare, warehouse_rows
-from crmbot_producer.source_offset import SourceOffset
+from crmbot_producer.source_offset import SentRow, SourceOffset, newest_sent, to_close
 from crmbot_producer.spread import Place, chosen_partitions, first_that_comes_twice
 from crmbot_producer.sqlite import BotFile, Identity
+from crmbot_producer.tail import newest_in_kafka
 
 _NEWEST_ROWS = 1_000
 _ROWS_FETCHED = 20_000
@@ -70,20 +71,33 @@ class Rebuild:
         Raises:
             StoppedError: the file is not the one that was sent, or the number of partitions cannot be found.
         """
-        checked_identities(self._file, self._settings.stream, recorded)
+        ended = {identity.source_id for identity in to_close(identities, recorded)}
+        whole = {source_id: record for source_id, record in recorded.items() if source_id not in ended}
+        checked_identities(self._file, self._settings.stream, whole)
         agreed = [self._agreed(identity) for identity in identities]
         partitions = self._partitions(identities, recorded, wanted)
+        in_kafka = newest_in_kafka(self._kafka, self._settings.topic, self._found, self._file, recorded)
         records = []
         for identity, shared in zip(identities, agreed, strict=True):
             transaction_id, event_id = shared.complete or (identity.starts_after, None)
             self._check_no_row_twice(identity, transaction_id, partitions)
-            last_ids = self._last_ids(identity.source_id) | self._gaps(identity.source_id)
+            source_id = identity.source_id
+            last_ids = self._last_ids(source_id) | self._gaps(source_id)
+            newest = None
+            if identity.lost_up_to is None:
+                known = (self._newest_loaded(source_id), in_kafka.get(source_id))
+                newest = newest_sent(transaction_id, recorded.get(source_id), known)
             records.append(
                 SourceOffset(
-                    identity.source_id, transaction_id, event_id, partitions, last_ids, identity.lost_up_to
+                    source_id, transaction_id, event_id, partitions, last_ids, identity.lost_up_to, newest
                 )
             )
         return records, partitions
+
+    def _newest_loaded(self, source_id: str) -> SentRow | None:
+        newest = max(self._last_ids(source_id).values(), default=0)
+        event_id = self._file.event_id(newest) if newest else None
+        return None if event_id is None else SentRow(newest, event_id)
 
     def _agreed(self, identity: Identity) -> SharedRows:
         """Compare file and warehouse; raises StoppedError if the file was replaced or restored."""
@@ -97,7 +111,7 @@ class Rebuild:
             raise self._restored(f"the warehouse has another row {shared.conflict}")
         # If the file lacked this one, rows that get its id would pass for sent.
         newest = max(self._last_ids(identity.source_id).values(), default=0)
-        if newest and identity.lost_up_to is None and self._file.event_id(newest) is None:
+        if newest and identity.lost_up_to is None and self._newest_loaded(identity.source_id) is None:
             raise self._restored(f"row {newest}, which the warehouse has, is missing")
         return shared
 

@@ -79,6 +79,14 @@ def _check_chains(
             and offset.sent_up_to is None
             and offset.transaction_id < max(loaded.values(), default=0)
         )
+        for number, place in positions.items():
+            for after, up_to in place.gaps.get(source_id, ()):
+                if after < identity.ends_at:
+                    raise ConfigurationError(
+                        f"rows of source {source_id} that were lost in partition {number}, after {after} up "
+                        f"to {up_to}, can come again only as rows are spread now; nothing is changed. First: "
+                        f"crmbot-producer resend --stream {stream}"
+                    )
         if differ or is_behind:
             raise ConfigurationError(
                 f"not everything is loaded yet: what was sent of source {source_id} and what is loaded do "

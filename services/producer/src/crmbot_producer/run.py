@@ -18,6 +18,7 @@ from crmbot_producer.reader import PageReader, checked_identities
 from crmbot_producer.settings import ProducerSettings
 from crmbot_producer.source_offset import SourceOffset, nothing_sent
 from crmbot_producer.sqlite import BotFile, Identity
+from crmbot_producer.tail import check_records
 
 # The reader's thread makes a page while this one hands over the page before it: with Python's 5 ms it would
 # wait that long each time it needs the interpreter.
@@ -81,7 +82,11 @@ class ProducerRun:
             with closing(PageSender(self._kafka, settings.mrf, settings.stream, settings.topic)) as sender:
                 known = sender.offsets(sources)
                 identities = checked_identities(file, settings.stream, known)
-                if not known:
+                if known:
+                    check_records(
+                        self._kafka, settings.topic, settings.stream, sender.topic_partitions, file, known
+                    )
+                else:
                     self._begin(sender, identities)
                 partitions = self._partitions(sender, sent_offsets(identities, known))
                 for identity in identities:
@@ -121,7 +126,7 @@ class ProducerRun:
         """Return how many partitions rows go to: as many as before, whatever the topic has now."""
         topic, stream, found = self._settings.topic, self._settings.stream, sender.topic_partitions
         partitions = partitions_in_use(sent, found)
-        check_topic(topic, stream, partitions, found)
+        check_topic(topic, partitions, found)
         if found > partitions:
             self._logger.warning(
                 "partitions without rows",

@@ -1,10 +1,10 @@
 """Where a bot's file and the warehouse have the same rows of a source, and where they part."""
 
 import heapq
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
 from operator import itemgetter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from psycopg import sql
 
@@ -105,7 +105,11 @@ def warehouse_rows(
 
 def event_id_of(message: bytes | None) -> str | None:
     """Return the event_id that a message tells, as `event_name` gives it; None if it cannot be read."""
-    fields = fields_of(message)
+    return event_id_in(fields_of(message))
+
+
+def event_id_in(fields: Mapping[str, Any]) -> str | None:
+    """Return the event_id among a message's fields, as `event_id_of` does."""
     # A stub's may be a part of it.
     event_id = None if "stub" in fields else fields.get("event_id")
     if not isinstance(event_id, str):

@@ -1,10 +1,10 @@
 """The source offset: how far a bot's file has been sent, and whether the file is still the same one."""
 
 import json
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from crmbot_core.errors import StoppedError
 from crmbot_producer.sqlite import Identity
@@ -12,18 +12,27 @@ from crmbot_producer.sqlite import Identity
 _BIGGEST = 2**63 - 1
 
 
+class SentRow(NamedTuple):
+    """A row that is in Kafka; its event_id is as `sqlite_page.event_name` gives it."""
+
+    transaction_id: int
+    event_id: str
+
+
 @dataclass(frozen=True)
 class SourceOffset:
-    """A record of the state topic: the newest row of one identity of a file that is in Kafka.
+    """A record of the state topic: how far one identity of a file has been sent.
 
     Attributes:
         source_id: the identity.
-        transaction_id: of the newest row; where nothing was sent, of the row after which the identity starts.
-        event_id: of the newest row, as `sqlite_page.event_name` gives it; None where nothing was sent.
+        transaction_id: the row after which to resume: the newest one that was sent, or an older one while
+            rows are sent again; where nothing was sent, the one after which the identity starts.
+        event_id: of that row, as `sqlite_page.event_name` gives it; None where nothing was sent.
         partitions: how many partitions rows are spread over; None means as many as the topic has.
         last_ids: the end of the source's chain by partition, the last row that was sent to it.
         sent_up_to: set by new-source, which closes an identity at `transaction_id`: the newest row that had
             been sent by then.
+        newest: the newest row that was sent, while rows before it are sent again.
     """
 
     source_id: str
@@ -32,6 +41,23 @@ class SourceOffset:
     partitions: int | None = None
     last_ids: Mapping[int, int] = field(default_factory=dict)
     sent_up_to: int | None = None
+    newest: SentRow | None = None
+
+    @property
+    def newest_id(self) -> int:
+        """The newest row that was sent, as far as the record tells."""
+        newest = self.newest.transaction_id if self.newest else 0
+        return max(self.transaction_id, self.sent_up_to or 0, newest, *self.last_ids.values())
+
+    def moved_to(self, transaction_id: int, event_id: str) -> "SourceOffset":
+        """Return the offset after the rows up to that one were sent."""
+        is_behind = self.newest is not None and self.newest.transaction_id > transaction_id
+        return replace(
+            self,
+            transaction_id=transaction_id,
+            event_id=event_id,
+            newest=self.newest if is_behind else None,
+        )
 
     def encode(self) -> bytes:
         """Return the record's value."""
@@ -41,6 +67,7 @@ class SourceOffset:
             "partitions": self.partitions,
             "last_ids": self.last_ids,
             "sent_up_to": self.sent_up_to,
+            "newest": self.newest,
         }
         # In ASCII, so that an event_id that is not UTF-8 passes.
         return json.dumps(record, default=dict).encode("ascii")
@@ -50,21 +77,20 @@ class SourceOffset:
         """Read a record's value; raise ValueError if it is no source offset."""
         try:
             record = json.loads(value)
-            event_id = record["event_id"]
-            if not isinstance(event_id, str | None):
-                raise TypeError(f"event_id: {type(event_id).__name__}")
+            newest = record["newest"]
             return SourceOffset(
                 source_id,
                 _number(record["transaction_id"]),
-                event_id,
+                None if record["event_id"] is None else _text(record["event_id"]),
                 _number_or_none(record["partitions"], least=1),
                 {
                     _number(int(partition)): _number(last_id)
                     for partition, last_id in record["last_ids"].items()
                 },
                 _number_or_none(record["sent_up_to"]),
+                None if newest is None else SentRow(_number(newest[0]), _text(newest[1])),
             )
-        except (KeyError, TypeError, AttributeError, RecursionError) as error:
+        except (KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
             raise ValueError(f"not a source offset: {error!r}") from error
 
 
@@ -76,6 +102,30 @@ def state_key(mrf: str, stream: str, source_id: str) -> bytes:
 def nothing_sent(identity: Identity) -> SourceOffset:
     """Return the source offset of an identity of which nothing was sent."""
     return SourceOffset(identity.source_id, identity.starts_after, None)
+
+
+def newest_sent(after: int, record: SourceOffset | None, known: Iterable[SentRow | None]) -> SentRow | None:
+    """Return the newest row behind `after` that was sent, by what is recorded and known otherwise."""
+    sent = [row for row in known if row is not None]
+    if record is not None and record.event_id is not None:
+        sent.append(SentRow(record.transaction_id, record.event_id))
+    if record is not None and record.newest is not None:
+        sent.append(record.newest)
+    return max((row for row in sent if row.transaction_id > after), default=None)
+
+
+def to_close(identities: Sequence[Identity], recorded: Mapping[str, SourceOffset]) -> list[Identity]:
+    """Return the identities that the file has ended and whose records do not say so yet."""
+    return [
+        identity
+        for identity in identities[:-1]
+        if identity.lost_up_to is not None
+        and (record := recorded.get(identity.source_id)) is not None
+        and (
+            record.sent_up_to is None
+            or not identity.starts_after <= record.transaction_id <= identity.ends_at
+        )
+    ]
 
 
 def decoded(
@@ -117,7 +167,7 @@ def check_file(
     *,
     is_present: bool,
     newest_id: int,
-    event_id: str | None,
+    event_id_of: Callable[[int], str | None],
 ) -> None:
     """Check that a file's rows of one identity are those that were sent.
 
@@ -128,30 +178,41 @@ def check_file(
         offset: what has been sent of it.
         is_present: whether it is the file's newest identity.
         newest_id: the file's greatest transaction_id.
-        event_id: that of the file's row with the offset's transaction_id, None if there is no such row.
+        event_id_of: returns the event_id of a row of the file, None if there is no such row.
 
     Raises:
         StoppedError: the file was replaced or restored.
     """
     row = offset.transaction_id
-    # Later rows than the offset's were sent where some are to be sent again.
-    newest_sent = max((row, *offset.last_ids.values())) if is_present else row
+    problem = None
     if is_present and offset.sent_up_to is not None:
         problem = f"its source {identity.source_id} was closed at row {row}, and its next one is missing"
-    elif newest_sent > newest_id:
-        problem = f"row {newest_sent}, which was sent, is missing"
-    elif offset.event_id is not None and event_id is None:
-        problem = f"row {row}, which was sent, is missing"
-    elif not identity.starts_after <= row <= identity.ends_at:
-        problem = f"row {row} was sent as one of source {identity.source_id}, and belongs to another one now"
-    elif offset.event_id not in (None, event_id):
-        problem = f"row {row}, which was sent, is another one"
+    elif is_present and offset.newest_id > newest_id:
+        problem = f"row {offset.newest_id}, which was sent, is missing"
     else:
+        problem = _difference(identity, row, offset.event_id, event_id_of)
+        if problem is None and offset.newest is not None:
+            problem = _difference(identity, *offset.newest, event_id_of)
+    if problem is None:
         return
     raise StoppedError(
         f"{path} was replaced or restored: {problem}. Put the right file back, or, if the bot has to go on "
         f"with this one, give it a new identity: crmbot-producer new-source --stream {stream}"
     )
+
+
+def _difference(
+    identity: Identity, row: int, event_id: str | None, event_id_of: Callable[[int], str | None]
+) -> str | None:
+    """Say how the file differs from a row that was sent; None if it does not."""
+    found = event_id_of(row)
+    if event_id is not None and found is None:
+        return f"row {row}, which was sent, is missing"
+    if not identity.starts_after <= row <= identity.ends_at:
+        return f"row {row} was sent as one of source {identity.source_id}, and belongs to another one now"
+    if event_id not in (None, found):
+        return f"row {row}, which was sent, is another one"
+    return None
 
 
 def _number(value: Any, least: int = 0) -> int:  # noqa: ANN401  (any JSON)
@@ -162,3 +223,9 @@ def _number(value: Any, least: int = 0) -> int:  # noqa: ANN401  (any JSON)
 
 def _number_or_none(value: Any, least: int = 0) -> int | None:  # noqa: ANN401  (any JSON)
     return None if value is None else _number(value, least)
+
+
+def _text(value: Any) -> str:  # noqa: ANN401  (any JSON)
+    if not isinstance(value, str):
+        raise TypeError(f"not a text: {type(value).__name__}")
+    return value

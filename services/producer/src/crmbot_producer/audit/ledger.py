@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from psycopg import sql
 
+from crmbot_core import ledger
 from crmbot_producer.audit.warehouse import AuditedTable
 
 _LEDGER = """
@@ -79,7 +80,11 @@ def check_ledger(table: AuditedTable, rows_in_warehouse: int) -> LedgerFindings:
         broken.append(f"the ledger tells of {rejected} dead letters, there are {dead_letters}")
     if ends := _wrong_ends(table):
         broken.append(f"{ends} chains do not end where the ledger says")
-    return LedgerFindings(dead_letters, replayed, duplicates, broken, _accepted_losses(table))
+    notes = _accepted_losses(table) + [
+        f"source {source_id} was rejected by an operator: its messages are dead letters"
+        for source_id in sorted(ledger.foreign_sources(table.connection, table.topic))
+    ]
+    return LedgerFindings(dead_letters, replayed, duplicates, broken, notes)
 
 
 def links(table: AuditedTable) -> sql.Composed:

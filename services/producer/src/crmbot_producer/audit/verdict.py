@@ -5,6 +5,7 @@ from collections.abc import Collection
 from contextlib import closing
 from pathlib import Path
 
+from crmbot_core import ledger
 from crmbot_core.contracts import STREAMS, Stream
 from crmbot_core.errors import ConfigurationError, TransientError
 from crmbot_core.settings import WarehouseSettings
@@ -86,7 +87,13 @@ def _compare(
             f"{never_sent} rows of the file that are never sent: their transaction_id is not above "
             f"{identities[0].starts_after}, where its first identity begins"
         )
+    rejected = ledger.foreign_sources(table.connection, table.topic)
     for identity in identities:
+        if identity.source_id in rejected:
+            result.broken_promises.append(
+                f"source {identity.source_id} is the file's, and an operator has rejected it: "
+                f"crmbot-consumer accept-source --stream {result.stream} --source-id {identity.source_id}"
+            )
         by_source.pop(identity.source_id, None)
         _compare_source(result, file, table, identity, up_to)
     for source_id, rows in sorted(by_source.items()):

@@ -1,0 +1,118 @@
+"""The newest rows of a file that its topic has: they tell whether records of what was sent were lost."""
+
+from collections.abc import Collection, Generator, Mapping
+from contextlib import closing
+from typing import NamedTuple
+
+from confluent_kafka import Message, TopicPartition
+
+from crmbot_core.contracts.lenient import fields_of
+from crmbot_core.errors import StoppedError
+from crmbot_core.kafka import EARLIEST, LATEST, admin_client, offsets
+from crmbot_producer.committed import committed_messages
+from crmbot_producer.shared_rows import event_id_in
+from crmbot_producer.source_offset import SentRow, SourceOffset
+from crmbot_producer.sqlite import BotFile
+
+_REACH = 1_000  # offsets of a partition that are read at first
+_FURTHER = 100  # how many times more if they tell nothing
+_BIGGEST = 2**63 - 1
+
+
+class _Told(NamedTuple):
+    """What a message in its own partition says; `row` is None where that is not the whole event_id."""
+
+    partition: int
+    source_id: str
+    row: SentRow | None
+
+
+def check_records(
+    kafka: Mapping[str, str],
+    topic: str,
+    stream: str,
+    partitions: int,
+    file: BotFile,
+    known: Mapping[str, SourceOffset],
+) -> None:
+    """Check that Kafka has no row of the file behind what is recorded as sent.
+
+    Raises:
+        StoppedError: it has one, so newer records were lost.
+        TransientError: the broker or the file is away.
+    """
+    for source_id, row in newest_in_kafka(kafka, topic, partitions, file, known).items():
+        record = known.get(source_id)
+        if row.transaction_id > (record.newest_id if record else 0):
+            raise StoppedError(
+                f"{topic} has row {row.transaction_id} of source {source_id}, but Kafka has no record that "
+                "it was sent: the newest records were lost. Rebuild them from the warehouse: "
+                f"crmbot-producer resend --stream {stream}"
+            )
+
+
+def newest_in_kafka(
+    kafka: Mapping[str, str], topic: str, partitions: int, file: BotFile, known: Collection[str]
+) -> dict[str, SentRow]:
+    """Return the newest row of each of the file's sources among the newest messages of each partition.
+
+    Only rows that the file has count: anybody may send messages with other numbers.
+
+    Args:
+        kafka: the client's settings.
+        topic: the file's topic.
+        partitions: how many it has.
+        file: the bot's file.
+        known: sources that have sent anything, of this file or of former ones. A partition is read back until
+            there is a message of one of them, at first not far.
+
+    Raises what `committed_messages` raises.
+    """
+    sources = {identity.source_id for identity in file.identities()}
+    newest: dict[str, SentRow] = {}
+    silent, reach = set(range(partitions)), _REACH
+    while silent:
+        places = _starts(kafka, topic, silent, reach)
+        silent -= {place.partition for place, is_all in places if is_all}
+        with closing(_told(kafka, [place for place, _ in places])) as messages:
+            for partition, source_id, row in messages:
+                if source_id in sources or source_id in known:
+                    silent.discard(partition)
+                if source_id not in sources or row is None or row <= newest.get(source_id, (0, "")):
+                    continue
+                if file.event_id(row.transaction_id) == row.event_id:
+                    newest[source_id] = row
+        reach *= _FURTHER
+    return newest
+
+
+def _starts(
+    kafka: Mapping[str, str], topic: str, partitions: Collection[int], reach: int
+) -> list[tuple[TopicPartition, bool]]:
+    """Return where each partition's newest messages begin, and whether these are all that it has."""
+    places = [TopicPartition(topic, number) for number in sorted(partitions)]
+    admin = admin_client(kafka)
+    earliest, latest = offsets(admin, places, EARLIEST), offsets(admin, places, LATEST)
+    for place in places:
+        place.offset = max(earliest[topic, place.partition], latest[topic, place.partition] - reach)
+    return [(place, place.offset == earliest[topic, place.partition]) for place in places]
+
+
+def _told(kafka: Mapping[str, str], starts: list[TopicPartition]) -> Generator[_Told, None, None]:
+    """Yield what messages from there on say, those that are in their own partition."""
+    with closing(committed_messages(kafka, starts)) as messages:
+        for message in messages:
+            if told := _read(message):
+                yield told
+
+
+def _read(message: Message) -> _Told | None:
+    value, partition = message.value(), message.partition()
+    fields = fields_of(None if value is None else bytes(value))
+    source_id, transaction_id = fields.get("source_id"), fields.get("transaction_id")
+    if partition is None or fields.get("kafka_partition") != partition or not isinstance(source_id, str):
+        return None
+    event_id = event_id_in(fields)
+    if type(transaction_id) is not int or not 0 < transaction_id <= _BIGGEST or event_id is None:
+        return _Told(partition, source_id, None)
+    return _Told(partition, source_id, SentRow(transaction_id, event_id))
