@@ -148,8 +148,8 @@ MUTANTS = (
         [
             Edit(
                 f"{_CONSUMER}/chain.py",
-                "        if previous == last or (",
-                "        if True or previous == last or (",
+                "        return Verdict.NEXT if is_accepted else Verdict.GAP",
+                "        return Verdict.NEXT",
             )
         ],
         faults=(make_a_topic_again,) * 2,
@@ -192,7 +192,7 @@ MUTANTS = (
     ),
     Mutant(
         "the state is read only to its stable end",
-        "times in Kafka",
+        "the newest records were lost",
         [
             Edit(
                 f"{_PRODUCER}/committed.py",
@@ -338,7 +338,10 @@ MUTANTS = (
         [
             Edit(
                 f"{_CONSUMER}/rejects.py",
-                "connection.execute(_MARK, (settings.topic, partition, found.log_epoch, offset, event_id))",
+                "connection.execute(\n"
+                "                _MARK, (settings.topic, place.partition, found.log_epoch, "
+                "place.offset, event_id)\n"
+                "            )",
                 "pass",
             )
         ],

@@ -21,8 +21,9 @@ OVERTAKEN = "retention deleted the messages between"
 SHORTER = "it lost its newest messages"
 RECREATED = "the topic was deleted and recreated"
 STATE_LOST = "has no record of what was sent"
+RECORDS_LOST = "the newest records were lost"
 TAKEN_OVER = "another process has taken over"
-SIGNS = (RESTORED, GAP, OVERTAKEN, SHORTER, RECREATED, STATE_LOST, TAKEN_OVER)
+SIGNS = (RESTORED, GAP, OVERTAKEN, SHORTER, RECREATED, STATE_LOST, RECORDS_LOST, TAKEN_OVER)
 
 _COMMAND = re.compile(r"crmbot-(?:producer|consumer)(?: [\w-]+)+")
 _TRIES = 5

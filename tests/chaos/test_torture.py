@@ -9,7 +9,7 @@ from tests.chaos.faults.logs import make_a_topic_again
 from tests.chaos.faults.processes import kill_a_consumer_in_mid_load
 from tests.chaos.faults.rows import put_odd_rows_in_a_bots_file
 from tests.chaos.faults.topics import send_foreign_messages
-from tests.chaos.mutants import MUTANTS, Mutant
+from tests.chaos.mutants import MUTANTS, Mutant, mutated
 from tests.chaos.torture import torture
 
 # A crash, strangers, the bot's own odd rows, and a loss that an operator has to mend.
@@ -34,6 +34,11 @@ def test_the_promises_hold_under_four_faults(tmp_path: Path) -> None:
 def test_the_checker_finds_a_mistake(tmp_path: Path, mutant: Mutant) -> None:
     found = torture(tmp_path / "run", seed=1, mrfs=["mrf1"], mutant=mutant)
     assert any(mutant.sign in violation for violation in found)
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+def test_a_mistake_can_be_made_in_the_code_as_it_is(tmp_path: Path, mutant: Mutant) -> None:
+    mutated(tmp_path, mutant)
 
 
 @pytest.mark.parametrize("sign", on_call.SIGNS)

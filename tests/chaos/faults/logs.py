@@ -9,7 +9,7 @@ from tests.chaos.dump import messages_behind, partition_folders
 from tests.chaos.faults.topics import retired, wait_for_messages
 from tests.chaos.messages import committed_messages
 from tests.chaos.nemesis import Nemesis
-from tests.chaos.on_call import GAP, RECREATED, SHORTER, STATE_LOST, on_call
+from tests.chaos.on_call import GAP, RECORDS_LOST, RECREATED, SHORTER, STATE_LOST, on_call
 from tests.chaos.services import Member
 from tests.chaos.world import World
 
@@ -83,7 +83,7 @@ def restore_a_topics_log_from_an_older_copy(nemesis: Nemesis) -> None:
         "restoring", topic=topic, state=is_with_state, consumers_down=are_consumers_down, refilled=is_refilled
     )
     with (
-        on_call(nemesis, others, *_CUT_SHORT),
+        on_call(nemesis, others, RECORDS_LOST, *_CUT_SHORT) as operator_of_others,
         on_call(nemesis, [topic], GAP, SHORTER, *_CUT_SHORT) as operator,
     ):
         messages = committed_messages(topic, world.kafka.bootstrap_servers)
@@ -105,6 +105,7 @@ def restore_a_topics_log_from_an_older_copy(nemesis: Nemesis) -> None:
             world.crew.rehire(member)
         nemesis.wait(3.0, 5.0)
         operator.heal("adopt-topic, resend")
+        operator_of_others.heal("resend")
 
 
 def _copied_logs(nemesis: Nemesis, topics: list[str]) -> dict[Path, Path]:
