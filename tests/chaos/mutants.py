@@ -2,8 +2,8 @@
 
 import os
 import shutil
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -44,12 +44,17 @@ class Edit(NamedTuple):
 
 @dataclass(frozen=True)
 class Mutant:
-    """A mistake. `faults` are those that bring it to light, `sign` is among the words of what is found."""
+    """A mistake.
+
+    `faults` are those that bring it to light, with other `settings` than usual if it needs them; `sign` is
+    among the words of what is found.
+    """
 
     name: str
     sign: str
     edits: Sequence[Edit]
     faults: Sequence[Fault] = ()
+    settings: Mapping[str, str] = field(default_factory=dict)
 
 
 _CONSUMER = "services/consumer/src/crmbot_consumer"
@@ -301,6 +306,7 @@ MUTANTS = (
             ),
         ],
         faults=(rebalance_while_loads_take_long,) * 3,
+        settings={"BATCH_ROWS": "20"},  # batches that end before the partition does
     ),
     Mutant(
         "the idle ledger moves to the high watermark",
@@ -313,6 +319,7 @@ MUTANTS = (
             )
         ],
         faults=(freeze_producers_in_mid_page,) * 3,
+        settings={"STUCK_MINUTES": "0.5"},  # the ledger of an idle partition moves every three seconds
     ),
     Mutant(
         "a lead moves as soon as the topic grows",
@@ -427,4 +434,4 @@ def mutated(folder: Path, mutant: Mutant) -> dict[str, str]:
         assert text.count(right) == 1, f"{mutant.name}: {file} does not have its line any more"
         (folder / file).write_text(text.replace(right, wrong), encoding="utf-8")
     packages = (str((folder / part).parent) for part in _PACKAGES)
-    return {"PYTHONPATH": os.pathsep.join(packages), "SQL_DIR": str(folder / "sql")}
+    return {"PYTHONPATH": os.pathsep.join(packages), "SQL_DIR": str(folder / "sql"), **mutant.settings}
