@@ -2,17 +2,34 @@
 
 from tests.chaos.nemesis import Nemesis
 from tests.chaos.proxy import everyone, nobody
+from tests.chaos.services import Member
 
 _TIMES = 4
+_ASSIGNED = b'"event": "assigned"'
+_LOOKS = 60
 
 
 def rebalance_while_loads_take_long(nemesis: Nemesis) -> None:
-    """A consumer joins and leaves again: it takes partitions away from the others, and gives them back."""
+    """A consumer joins and leaves again: it takes partitions away from the others, and gives them back.
+
+    Sometimes at once, so that they come back where they were when the others had read further.
+    """
     world, topic = nemesis.world, nemesis.topic()
     world.to_warehouse.is_slow = everyone
     for _ in range(_TIMES):
         joined = world.consumer(topic)
-        nemesis.wait(2.0, 4.0)
+        if nemesis.rng.random() < 0.5:
+            _wait_for_partitions(nemesis, joined)
+        else:
+            nemesis.wait(2.0, 4.0)
         world.crew.retire(joined)
         nemesis.wait(0.5, 1.5)
     world.to_warehouse.is_slow = nobody
+
+
+def _wait_for_partitions(nemesis: Nemesis, consumer: Member) -> None:
+    """Wait until it has been given partitions; there may be none for it."""
+    for _ in range(_LOOKS):
+        if _ASSIGNED in consumer.log.read_bytes():
+            return
+        nemesis.wait(0.1, 0.3)
