@@ -11,6 +11,8 @@ _STATE_TOPIC = "crm_bot_producer_state"
 _TIMEOUT_SECONDS = 30.0
 # Longer than a tenth of STUCK_MINUTES, after which an idle consumer moves its ledger.
 _LONG_SECONDS = (8.0, 12.0)
+# In which a producer starts again and would send, if it did not wait for the end of its records.
+_RESTART_SECONDS = (12.0, 16.0)
 
 
 def restart_producers_while_a_transaction_is_open(nemesis: Nemesis) -> None:
@@ -26,7 +28,7 @@ def restart_producers_while_a_transaction_is_open(nemesis: Nemesis) -> None:
     nemesis.wait(2.0, 4.0)
     for member in world.crew["producer"]:
         member.send(signal.SIGKILL)
-    nemesis.wait(4.0, 6.0)
+    nemesis.wait(*_RESTART_SECONDS)
     stranger.abort_transaction(_TIMEOUT_SECONDS)
 
 

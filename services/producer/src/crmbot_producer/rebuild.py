@@ -76,7 +76,7 @@ class Rebuild:
         checked_identities(self._file, self._settings.stream, whole)
         agreed = [self._agreed(identity) for identity in identities]
         partitions = self._partitions(identities, recorded, wanted)
-        in_kafka = newest_in_kafka(self._kafka, self._settings.topic, self._found, self._file, recorded)
+        in_kafka = newest_in_kafka(self._kafka, self._settings.topic, self._found, self._file)
         records = []
         for identity, shared in zip(identities, agreed, strict=True):
             transaction_id, event_id = shared.complete or (identity.starts_after, None)

@@ -18,7 +18,7 @@ from crmbot_producer.reader import PageReader, checked_identities
 from crmbot_producer.settings import ProducerSettings
 from crmbot_producer.source_offset import SourceOffset, nothing_sent
 from crmbot_producer.sqlite import BotFile, Identity
-from crmbot_producer.tail import check_records
+from crmbot_producer.tail import check_records, newest_in_kafka
 
 # The reader's thread makes a page while this one hands over the page before it: with Python's 5 ms it would
 # wait that long each time it needs the interpreter.
@@ -80,12 +80,11 @@ class ProducerRun:
             # Refuses another bot's file before a predecessor is fenced.
             sources = {identity.source_id for identity in file.identities()}
             with closing(PageSender(self._kafka, settings.mrf, settings.stream, settings.topic)) as sender:
+                newest = newest_in_kafka(self._kafka, settings.topic, sender.topic_partitions, file)
                 known = sender.offsets(sources)
                 identities = checked_identities(file, settings.stream, known)
                 if known:
-                    check_records(
-                        self._kafka, settings.topic, settings.stream, sender.topic_partitions, file, known
-                    )
+                    check_records(settings.topic, settings.stream, newest, known)
                 else:
                     self._begin(sender, identities)
                 partitions = self._partitions(sender, sent_offsets(identities, known))

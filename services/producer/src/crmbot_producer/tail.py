@@ -1,6 +1,6 @@
 """The newest rows of a file that its topic has: they tell whether records of what was sent were lost."""
 
-from collections.abc import Collection, Generator, Mapping
+from collections.abc import Callable, Collection, Generator, Mapping
 from contextlib import closing
 from typing import NamedTuple
 
@@ -12,14 +12,14 @@ from crmbot_core.kafka import EARLIEST, LATEST, admin_client, offsets
 from crmbot_producer.committed import committed_messages
 from crmbot_producer.shared_rows import event_id_in
 from crmbot_producer.source_offset import SentRow, SourceOffset
-from crmbot_producer.sqlite import BotFile
+from crmbot_producer.sqlite import BotFile, Identity
 
 _REACH = 1_000  # offsets of a partition that are read at first
 _FURTHER = 100  # how many times more if they tell nothing
 _BIGGEST = 2**63 - 1
 
 
-class _Told(NamedTuple):
+class Told(NamedTuple):
     """What a message in its own partition says; `row` is None where that is not the whole event_id."""
 
     partition: int
@@ -28,20 +28,20 @@ class _Told(NamedTuple):
 
 
 def check_records(
-    kafka: Mapping[str, str],
-    topic: str,
-    stream: str,
-    partitions: int,
-    file: BotFile,
-    known: Mapping[str, SourceOffset],
+    topic: str, stream: str, newest: Mapping[str, SentRow], known: Mapping[str, SourceOffset]
 ) -> None:
     """Check that Kafka has no row of the file behind what is recorded as sent.
 
+    Args:
+        topic: the file's topic.
+        stream: its stream, for the message.
+        newest: by source_id, what `newest_in_kafka` found.
+        known: by source_id, the records; read after it, for another producer may send meanwhile.
+
     Raises:
         StoppedError: it has one, so newer records were lost.
-        TransientError: the broker or the file is away.
     """
-    for source_id, row in newest_in_kafka(kafka, topic, partitions, file, known).items():
+    for source_id, row in newest.items():
         record = known.get(source_id)
         if row.transaction_id > (record.newest_id if record else 0):
             raise StoppedError(
@@ -52,38 +52,39 @@ def check_records(
 
 
 def newest_in_kafka(
-    kafka: Mapping[str, str], topic: str, partitions: int, file: BotFile, known: Collection[str]
+    kafka: Mapping[str, str], topic: str, partitions: int, file: BotFile
 ) -> dict[str, SentRow]:
     """Return the newest row of each of the file's sources among the newest messages of each partition.
 
-    Only rows that the file has count: anybody may send messages with other numbers.
-
-    Args:
-        kafka: the client's settings.
-        topic: the file's topic.
-        partitions: how many it has.
-        file: the bot's file.
-        known: sources that have sent anything, of this file or of former ones. A partition is read back until
-            there is a message of one of them, at first not far.
+    Only rows that the file has count: anybody may send messages with other numbers. A partition is read back
+    until it has told of a row, of this file or of another one; at first not far.
 
     Raises what `committed_messages` raises.
     """
-    sources = {identity.source_id for identity in file.identities()}
+    identities = {identity.source_id: identity for identity in file.identities()}
     newest: dict[str, SentRow] = {}
     silent, reach = set(range(partitions)), _REACH
     while silent:
         places = _starts(kafka, topic, silent, reach)
         silent -= {place.partition for place, is_all in places if is_all}
         with closing(_told(kafka, [place for place, _ in places])) as messages:
-            for partition, source_id, row in messages:
-                if source_id in sources or source_id in known:
-                    silent.discard(partition)
-                if source_id not in sources or row is None or row <= newest.get(source_id, (0, "")):
-                    continue
-                if file.event_id(row.transaction_id) == row.event_id:
-                    newest[source_id] = row
+            for told in messages:
+                silent.discard(told.partition)
+                row = sent_row(told, identities, file.event_id)
+                if row is not None:
+                    newest[told.source_id] = max(row, newest.get(told.source_id, row))
         reach *= _FURTHER
     return newest
+
+
+def sent_row(
+    told: Told, identities: Mapping[str, Identity], event_id_of: Callable[[int], str | None]
+) -> SentRow | None:
+    """Return the row that a message is of, if the file has it under the same identity, and None otherwise."""
+    identity, row = identities.get(told.source_id), told.row
+    if identity is None or row is None or not identity.starts_after < row.transaction_id <= identity.ends_at:
+        return None
+    return row if event_id_of(row.transaction_id) == row.event_id else None
 
 
 def _starts(
@@ -98,7 +99,7 @@ def _starts(
     return [(place, place.offset == earliest[topic, place.partition]) for place in places]
 
 
-def _told(kafka: Mapping[str, str], starts: list[TopicPartition]) -> Generator[_Told, None, None]:
+def _told(kafka: Mapping[str, str], starts: list[TopicPartition]) -> Generator[Told, None, None]:
     """Yield what messages from there on say, those that are in their own partition."""
     with closing(committed_messages(kafka, starts)) as messages:
         for message in messages:
@@ -106,7 +107,7 @@ def _told(kafka: Mapping[str, str], starts: list[TopicPartition]) -> Generator[_
                 yield told
 
 
-def _read(message: Message) -> _Told | None:
+def _read(message: Message) -> Told | None:
     value, partition = message.value(), message.partition()
     fields = fields_of(None if value is None else bytes(value))
     source_id, transaction_id = fields.get("source_id"), fields.get("transaction_id")
@@ -114,5 +115,5 @@ def _read(message: Message) -> _Told | None:
         return None
     event_id = event_id_in(fields)
     if type(transaction_id) is not int or not 0 < transaction_id <= _BIGGEST or event_id is None:
-        return _Told(partition, source_id, None)
-    return _Told(partition, source_id, SentRow(transaction_id, event_id))
+        return Told(partition, source_id, None)
+    return Told(partition, source_id, SentRow(transaction_id, event_id))
