@@ -306,7 +306,7 @@ MUTANTS = (
             ),
         ],
         faults=(rebalance_while_loads_take_long,) * 3,
-        settings={"BATCH_ROWS": "20"},  # batches that end before the partition does
+        settings={"STUCK_MINUTES": "0.2"},  # the ledger of an idle partition moves every second
     ),
     Mutant(
         "the idle ledger moves to the high watermark",

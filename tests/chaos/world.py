@@ -93,12 +93,11 @@ class World:
         (producer,) = self.crew[f"producer-{mrf}-{stream}"]
         return producer
 
-    def consumer(self, topic: str) -> Member:
-        """Start one more consumer of a topic."""
+    def consumer(self, topic: str, **settings: str) -> Member:
+        """Start one more consumer of a topic, with other settings if need be."""
         stream, mrf = stream_and_mrf(topic)
-        return self.crew.hire(
-            f"consumer-{mrf}-{stream}", {"MRF": mrf, "STREAM": stream}, "crmbot-consumer", "run"
-        )
+        environment = {"MRF": mrf, "STREAM": stream, **settings}
+        return self.crew.hire(f"consumer-{mrf}-{stream}", environment, "crmbot-consumer", "run")
 
     def consumers(self, topic: str) -> list[Member]:
         """Return the topic's consumers."""
