@@ -306,7 +306,7 @@ MUTANTS = (
             ),
         ],
         faults=(rebalance_while_loads_take_long,) * 3,
-        settings={"STUCK_MINUTES": "0.2"},  # the ledger of an idle partition moves every second
+        settings={"STUCK_MINUTES": "0.01"},  # the ledger of an idle partition moves at once
     ),
     Mutant(
         "the idle ledger moves to the high watermark",
