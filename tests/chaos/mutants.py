@@ -306,7 +306,7 @@ MUTANTS = (
             ),
         ],
         faults=(rebalance_while_loads_take_long,) * 3,
-        settings={"STUCK_MINUTES": "0.01"},  # the ledger of an idle partition moves at once
+        settings={"STUCK_MINUTES": "0.02"},  # the ledger of an idle partition moves at once
     ),
     Mutant(
         "the idle ledger moves to the high watermark",
@@ -341,7 +341,7 @@ MUTANTS = (
     ),
     Mutant(
         "a replay is not marked",
-        "two replays at once",
+        "is 1 times in the warehouse",
         [
             Edit(
                 f"{_CONSUMER}/rejects.py",

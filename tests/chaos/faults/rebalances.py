@@ -1,5 +1,6 @@
 """Partitions that change hands, and come back, while loads are under way."""
 
+from tests.chaos.faults.topics import retired
 from tests.chaos.nemesis import Nemesis
 from tests.chaos.proxy import everyone, nobody
 from tests.chaos.services import Member
@@ -10,11 +11,12 @@ _LOOKS = 60
 
 
 def rebalance_while_loads_take_long(nemesis: Nemesis) -> None:
-    """A consumer joins and leaves again: it takes partitions away from the others, and gives them back.
+    """A consumer joins and leaves again: it takes partitions from the only other one, and gives them back.
 
-    Sometimes it loads nothing, so that they come back where they were, though the others had read further.
+    Sometimes it loads nothing, so that they come back where they were, though the other one had read further.
     """
     world, topic = nemesis.world, nemesis.topic()
+    others = retired(nemesis, world.consumers(topic)[1:])
     world.to_warehouse.is_slow = everyone
     for _ in range(_TIMES):
         if nemesis.rng.random() < 0.5:
@@ -26,6 +28,8 @@ def rebalance_while_loads_take_long(nemesis: Nemesis) -> None:
         world.crew.retire(joined)
         nemesis.wait(0.5, 1.5)
     world.to_warehouse.is_slow = nobody
+    for member in others:
+        world.crew.rehire(member)
 
 
 def _wait_for_partitions(nemesis: Nemesis, consumer: Member) -> None:
