@@ -136,7 +136,7 @@ MUTANTS = (
     ),
     Mutant(
         "the partition of a message is not checked",
-        "is 2 times in the warehouse",
+        "is neither loaded nor rejected",
         [
             Edit(
                 f"{_CONSUMER}/batch.py",
