@@ -24,6 +24,7 @@ from devstack import Kafka
 from tests.integration.road import Road, Service, wait_until
 
 RESEND = ("crmbot-producer", "resend", "--stream", "actions")
+REPARTITION = ("crmbot-producer", "repartition", "--stream", "actions")
 NEW_SOURCE = ("crmbot-producer", "new-source", "--stream", "actions")
 ADOPT_TOPIC = ("crmbot-consumer", "adopt-topic", "--stream", "actions")
 ACCEPT_LOSS = ("crmbot-consumer", "accept-loss", "--stream", "actions")
@@ -139,7 +140,7 @@ def test_rows_stay_in_their_partitions_where_those_grew_and_the_state_was_lost(r
     load_all(road)
     assert moved_leads(road) == []
 
-    road.must("crmbot-producer", "repartition", "--stream", "actions")
+    road.must(*REPARTITION)
     work(road)
     load_all(road)
     lose_state(road)
@@ -225,11 +226,10 @@ def test_a_loss_that_was_accepted_can_still_be_mended(road: Road) -> None:
     assert 0 in copies(road)
     stop(consumer)
     road.must("crmbot-producer", "topics", PARTITIONS="7")
-    repartition = ("crmbot-producer", "repartition", "--stream", "actions")
-    assert "can come again only as rows are spread now" in refused(road, *repartition)
+    assert "can come again only as rows are spread now" in refused(road, *REPARTITION)
     road.must(*RESEND)
     load_all(road)
-    assert "go to 7 partitions" in road.must(*repartition)
+    assert "go to 7 partitions" in road.must(*REPARTITION)
     gaps = "SELECT gaps::text FROM crm_bot_ledger WHERE topic = %s AND kafka_partition = 0 ORDER BY 1"
     assert (
         "{}" in road.query(gaps, ACTIONS.topic(road.mrf))[-1] + road.query(gaps, ACTIONS.topic(road.mrf))[0]
@@ -450,11 +450,10 @@ def test_partitions_are_not_raised_while_a_resend_is_under_way(road: Road) -> No
     lose_state(road)
     road.query("DELETE FROM {actions} WHERE transaction_id = 50")
     assert "after 49 go to 3 partitions" in road.must(*RESEND)
-    repartition = ("crmbot-producer", "repartition", "--stream", "actions")
-    assert "not everything is loaded yet" in refused(road, *repartition)
+    assert "not everything is loaded yet" in refused(road, *REPARTITION)
     road.send_all()
     road.consume("actions")
-    wait_until(lambda: "go to 7 partitions" in road.run(*repartition).stdout, "the copies are dropped")
+    wait_until(lambda: "go to 7 partitions" in road.run(*REPARTITION).stdout, "the copies are dropped")
 
 
 def test_a_file_that_is_restored_while_rows_are_to_be_sent_again(road: Road) -> None:

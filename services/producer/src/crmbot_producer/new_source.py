@@ -124,8 +124,7 @@ def _plan(
 
 
 def _is_there(file: BotFile, record: SourceOffset) -> bool:
-    sent = [(record.transaction_id, record.event_id), record.newest or (0, None)]
-    return all(event_id is None or file.event_id(row) == event_id for row, event_id in sent)
+    return all(file.event_id(row) == event_id for row, event_id in record.sent_rows)
 
 
 def _check_expected(expected: int | None, found: int) -> None:

@@ -49,6 +49,12 @@ class SourceOffset:
         newest = self.newest.transaction_id if self.newest else 0
         return max(self.transaction_id, self.sent_up_to or 0, newest, *self.last_ids.values())
 
+    @property
+    def sent_rows(self) -> list[SentRow]:
+        """The rows that are recorded with their events."""
+        resumed_at = [] if self.event_id is None else [SentRow(self.transaction_id, self.event_id)]
+        return resumed_at if self.newest is None else [*resumed_at, self.newest]
+
     def moved_to(self, transaction_id: int, event_id: str) -> "SourceOffset":
         """Return the offset after the rows up to that one were sent."""
         is_behind = self.newest is not None and self.newest.transaction_id > transaction_id
@@ -106,12 +112,8 @@ def nothing_sent(identity: Identity) -> SourceOffset:
 
 def newest_sent(after: int, record: SourceOffset | None, known: Iterable[SentRow | None]) -> SentRow | None:
     """Return the newest row behind `after` that was sent, by what is recorded and known otherwise."""
-    sent = [row for row in known if row is not None]
-    if record is not None and record.event_id is not None:
-        sent.append(SentRow(record.transaction_id, record.event_id))
-    if record is not None and record.newest is not None:
-        sent.append(record.newest)
-    return max((row for row in sent if row.transaction_id > after), default=None)
+    sent = [*known, *(record.sent_rows if record else ())]
+    return max((row for row in sent if row and row.transaction_id > after), default=None)
 
 
 def to_close(identities: Sequence[Identity], recorded: Mapping[str, SourceOffset]) -> list[Identity]:

@@ -16,7 +16,6 @@ from crmbot_producer.sqlite import BotFile, Identity
 
 _REACH = 1_000  # offsets of a partition that are read at first
 _FURTHER = 100  # how many times more if they tell nothing
-_BIGGEST = 2**63 - 1
 
 
 class Told(NamedTuple):
@@ -114,6 +113,6 @@ def _read(message: Message) -> Told | None:
     if partition is None or fields.get("kafka_partition") != partition or not isinstance(source_id, str):
         return None
     event_id = event_id_in(fields)
-    if type(transaction_id) is not int or not 0 < transaction_id <= _BIGGEST or event_id is None:
+    if type(transaction_id) is not int or event_id is None:
         return Told(partition, source_id, None)
     return Told(partition, source_id, SentRow(transaction_id, event_id))
