@@ -2,8 +2,8 @@
 
 import asyncio
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 IsHit = Callable[[int], bool]  # takes the client's port
@@ -44,6 +44,15 @@ class Proxy:
     def close(self) -> None:
         """End the thread; its connections end with it."""
         self._loop.call_soon_threadsafe(self._loop.stop)
+
+    @contextmanager
+    def slowed(self) -> Iterator[None]:
+        """Delay what every connection carries, for a while."""
+        self.is_slow = everyone
+        try:
+            yield
+        finally:
+            self.is_slow = nobody
 
     def _run(self, listening: threading.Event) -> None:
         asyncio.set_event_loop(self._loop)

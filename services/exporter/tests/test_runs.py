@@ -57,7 +57,7 @@ def test_a_run_publishes_both_workbooks_and_keeps_those_of_the_month(
     assert sorted(published) == sorted(
         tmp_path / folder / name for folder in (".", "2025-03") for name in names
     )
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["2025-03", *names]
+    assert sorted(path.name for path in tmp_path.glob("[!.]*")) == ["2025-03", *names]
     for name in names:
         assert (tmp_path / name).read_bytes() == (tmp_path / "2025-03" / name).read_bytes()
         assert report_day(tmp_path / name) == date(2025, 3, 11)
@@ -115,6 +115,19 @@ def test_a_second_try_to_publish_goes_on(warehouse: "Warehouse", tmp_path: Path)
     (tmp_path / "2025-03").unlink()
     assert len(publish_run(settings, LOG)) == 2
     assert not settings.run_folder.exists()
+
+
+def test_a_try_after_the_run_has_published_has_nothing_to_do(warehouse: "Warehouse", tmp_path: Path) -> None:
+    warehouse.add_actions({"occurred_at": NOON})
+    first = _settings(warehouse, tmp_path, RUN, date(2025, 3, 3))
+    second = _settings(warehouse, tmp_path, "backfill__1", date(2025, 2, 28))
+    for settings in (first, second):
+        export(settings, [DASHBOARDS["actions"]], LOG)
+        assert publish_run(settings, LOG)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.xlsx")}
+    assert publish_run(first, LOG) == []
+    assert publish_run(second, LOG) == []
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*.xlsx")} == before
 
 
 def test_publishing_nothing_is_told(warehouse: "Warehouse", tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """A network that is cut, or slow."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 
 import psutil
 
@@ -28,28 +27,19 @@ def cut_everyone_from_the_broker(nemesis: Nemesis) -> None:
 
 
 def slow_the_network_down(nemesis: Nemesis) -> None:
-    with _slowed(nemesis.world.to_kafka), _slowed(nemesis.world.to_warehouse):
+    with nemesis.world.to_kafka.slowed(), nemesis.world.to_warehouse.slowed():
         nemesis.wait(4.0, 8.0)
 
 
 def kill_producers_on_a_slow_network(nemesis: Nemesis) -> None:
     """Every step of a transaction lasts longer, so a kill falls between two of them more often."""
-    with _slowed(nemesis.world.to_kafka):
+    with nemesis.world.to_kafka.slowed():
         kill_producers(nemesis)
 
 
 def kill_consumers_on_a_slow_network(nemesis: Nemesis) -> None:
-    with _slowed(nemesis.world.to_warehouse):
+    with nemesis.world.to_warehouse.slowed():
         kill_consumers(nemesis)
-
-
-@contextmanager
-def _slowed(proxy: Proxy) -> Iterator[None]:
-    proxy.is_slow = everyone
-    try:
-        yield
-    finally:
-        proxy.is_slow = nobody
 
 
 def _cut(nemesis: Nemesis, proxy: Proxy, member: Member) -> None:

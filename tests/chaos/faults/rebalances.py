@@ -2,7 +2,6 @@
 
 from tests.chaos.faults.topics import retired
 from tests.chaos.nemesis import Nemesis
-from tests.chaos.proxy import everyone, nobody
 from tests.chaos.services import Member
 
 _TIMES = 4
@@ -13,21 +12,24 @@ _LOOKS = 60
 def rebalance_while_loads_take_long(nemesis: Nemesis) -> None:
     """A consumer joins and leaves again: it takes partitions from the only other one, and gives them back.
 
-    Sometimes it loads nothing, so that they come back where they were, though the other one had read further.
+    Or it loads nothing, so that they come back where they were, though the other one had read further. What
+    that one had not loaded comes again, slowly.
     """
     world, topic = nemesis.world, nemesis.topic()
     others = retired(nemesis, world.consumers(topic)[1:])
-    world.to_warehouse.is_slow = everyone
     for _ in range(_TIMES):
         if nemesis.rng.random() < 0.5:
-            joined = world.consumer(topic, BATCH_SECONDS="60")
-            _wait_for_partitions(nemesis, joined)
+            with world.to_kafka.slowed():
+                joined = world.consumer(topic, BATCH_SECONDS="60")
+                _wait_for_partitions(nemesis, joined)
+                world.crew.retire(joined)
+                nemesis.wait(2.0, 4.0)
         else:
-            joined = world.consumer(topic)
-            nemesis.wait(2.0, 4.0)
-        world.crew.retire(joined)
-        nemesis.wait(0.5, 1.5)
-    world.to_warehouse.is_slow = nobody
+            with world.to_warehouse.slowed():
+                joined = world.consumer(topic)
+                nemesis.wait(2.0, 4.0)
+                world.crew.retire(joined)
+                nemesis.wait(0.5, 1.5)
     for member in others:
         world.crew.rehire(member)
 

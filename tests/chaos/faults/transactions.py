@@ -5,7 +5,6 @@ import signal
 from confluent_kafka import Producer
 
 from tests.chaos.nemesis import Nemesis
-from tests.chaos.proxy import everyone, nobody
 
 _STATE_TOPIC = "crm_bot_producer_state"
 _TIMEOUT_SECONDS = 30.0
@@ -35,12 +34,11 @@ def restart_producers_while_a_transaction_is_open(nemesis: Nemesis) -> None:
 def freeze_producers_in_mid_page(nemesis: Nemesis) -> None:
     """On a slow network a page takes long to send, so that most are frozen with an open transaction."""
     world = nemesis.world
-    world.to_kafka.is_slow = everyone
-    nemesis.wait(0.5, 2.0)
     producers = world.crew["producer"]
-    for member in producers:
-        member.send(signal.SIGSTOP)
-    world.to_kafka.is_slow = nobody
+    with world.to_kafka.slowed():
+        nemesis.wait(0.5, 2.0)
+        for member in producers:
+            member.send(signal.SIGSTOP)
     nemesis.wait(*_LONG_SECONDS)
     for member in producers:
         member.send(signal.SIGCONT)

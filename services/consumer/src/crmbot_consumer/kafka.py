@@ -173,7 +173,7 @@ class Subscription:
             [TopicPartition(self._topic, number, p.next_offset) for number, p in positions.items()]
         )
         for number in numbers:
-            self._ends.pop(number, None)
+            self._ends.pop(number, None)  # of the time before it was revoked
         self.assigned |= positions.keys()
         self._owner.placed(positions)
         self._logger.info("assigned", offsets={number: p.next_offset for number, p in positions.items()})
@@ -181,8 +181,6 @@ class Subscription:
     def _revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         numbers = sorted(p.partition for p in partitions)
         self._owner.give_up(numbers)
-        for number in numbers:
-            self._ends.pop(number, None)
         self.assigned -= set(numbers)
         self._logger.info("revoked", partitions=numbers)
 

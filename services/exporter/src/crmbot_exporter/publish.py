@@ -2,7 +2,7 @@
 
 A folder holds `actions_mrf1.xlsx`, the newest, and `2026-03/actions_mrf1.xlsx`, the newest of each month. A
 workbook says in its properties which day it reports on; one of an earlier day never replaces one of a later
-day, whatever the order in which runs end.
+day, whatever the order in which runs end. `.published-mrf1` lists the newest runs that have published.
 """
 
 import fcntl
@@ -21,11 +21,13 @@ from crmbot_exporter.files import replaced, require_folder
 from crmbot_exporter.settings import ExporterSettings
 from crmbot_exporter.workbook import REPORT_DAY
 
+_RUNS_LISTED = 100
+
 
 def publish_run(settings: ExporterSettings, log: Logger) -> list[Path]:
     """Put the workbooks of the run `settings.run_id` in their places; return which were replaced.
 
-    A second try goes on where the first one ended.
+    A second try goes on where the first one ended, and has nothing to do if that was the end.
 
     Raises:
         ConfigurationError: if the run has not exported any, or the folder is closed to us.
@@ -33,13 +35,17 @@ def publish_run(settings: ExporterSettings, log: Logger) -> list[Path]:
     if not settings.run_id:
         raise ConfigurationError("RUN_ID: not set; without a run there is nothing to publish")
     require_folder(settings.output_dir)
-    staged = sorted(settings.run_folder.glob("*.xlsx"))
-    if not staged:
-        raise ConfigurationError(
-            f"{settings.run_folder} has no workbooks: run `crmbot-exporter export` first"
-        )
     published = []
     with _one_at_a_time(settings.output_dir):
+        staged = sorted(settings.run_folder.glob("*.xlsx"))
+        runs = _published_runs(settings.published_runs)
+        if not staged and settings.run_folder.name in runs:
+            log.info("this run has published its workbooks before", run=settings.run_id)
+            return []
+        if not staged:
+            raise ConfigurationError(
+                f"{settings.run_folder} has no workbooks: run `crmbot-exporter export` first"
+            )
         for workbook in staged:
             day = report_day(workbook)
             places = [settings.output_dir / workbook.name]
@@ -53,6 +59,8 @@ def publish_run(settings: ExporterSettings, log: Logger) -> list[Path]:
                 with workbook.open("rb") as source, replaced(place) as target:
                     shutil.copyfileobj(source, target)
                 published.append(place)
+        with replaced(settings.published_runs) as file:
+            file.writelines(f"{run}\n".encode() for run in [*runs, settings.run_folder.name][-_RUNS_LISTED:])
         shutil.rmtree(settings.run_folder)
     return published
 
@@ -68,6 +76,13 @@ def report_day(path: Path) -> date | None:
         if entry.get("name") == REPORT_DAY:
             return date.fromisoformat("".join(entry.itertext()))
     return None
+
+
+def _published_runs(path: Path) -> list[str]:
+    try:
+        return path.read_text().splitlines()
+    except FileNotFoundError:
+        return []
 
 
 def _make_folder(path: Path) -> None:

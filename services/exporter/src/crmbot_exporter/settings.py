@@ -91,6 +91,11 @@ class ExporterSettings(LogSettings, WarehouseSettings, WorkbookSettings, ZoneSet
         """The folder of a run's workbooks until they are published."""
         return self.output_dir / f".{self.mrf}-{re.sub(r'[^0-9A-Za-z]+', '-', self.run_id)}"
 
+    @property
+    def published_runs(self) -> Path:
+        """The file that lists runs which have published, by the names of their folders."""
+        return self.output_dir / f".published-{self.mrf}"
+
 
 class PlanSettings(LogSettings, WarehouseSettings):
     """What `crmbot-exporter plan` reads."""

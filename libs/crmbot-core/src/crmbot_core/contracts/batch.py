@@ -116,7 +116,8 @@ def _is_utf8(rows: Sequence[Row]) -> bool:
 def _spelling(schema: dict[str, Any]) -> str:
     """Return the expression of one field's value, as SQLite's json_object writes it, with one group.
 
-    It may leave out rare values (long texts, numbers near the limit), never admit a wrong one.
+    It may leave out rare values (long texts, numbers near the limit), never admit a wrong one. Repetitions are
+    possessive (`+`): no shorter value could match, so none is tried.
     """
     if "anyOf" in schema:
         (option,) = (option for option in schema["anyOf"] if option["type"] != "null")
@@ -127,10 +128,10 @@ def _spelling(schema: dict[str, Any]) -> str:
         return f'"({"|".join(map(re.escape, schema["enum"]))})"'
     if schema["type"] == "integer":
         zero = "0|" if schema["minimum"] == 0 else ""
-        return f"({zero}[1-9][0-9]{{0,{len(str(schema['maximum'])) - 2}}})"
+        return f"({zero}[1-9][0-9]{{0,{len(str(schema['maximum'])) - 2}}}+)"
     if "maxLength" in schema:
         # Bytes, where the contract counts characters: the longest of those are left to pydantic.
-        return rf'"([^"\\\x00-\x1f]{{{schema["minLength"]},{schema["maxLength"]}}})"'
+        return rf'"([^"\\\x00-\x1f]{{{schema["minLength"]},{schema["maxLength"]}}}+)"'
     core = schema["pattern"].removeprefix("^").removesuffix("$")
     without_groups = re.sub(r"\((?!\?)", "(?:", core)
     return f'"({without_groups})"'
