@@ -18,7 +18,6 @@ from tests.chaos.faults.processes import (
     kill_producers,
     run_a_second_producer,
 )
-from tests.chaos.faults.rebalances import rebalance_while_loads_take_long
 from tests.chaos.faults.rows import repair_rejects
 from tests.chaos.faults.topics import (
     let_retention_overtake_the_consumers,
@@ -285,20 +284,6 @@ MUTANTS = (
             ),
         ],
         faults=(kill_a_consumer_in_mid_load,) * 3,
-    ),
-    Mutant(
-        "ends survive a revocation",
-        "data loss",
-        [
-            Edit(
-                f"{_CONSUMER}/kafka.py",
-                "            self._ends.pop(number, None)",
-                "            pass",
-            ),
-        ],
-        faults=(rebalance_while_loads_take_long,) * 3,
-        # What was read and not loaded is much, and comes again in small pieces.
-        settings={"BATCH_SECONDS": "1", "KAFKA_MAX_PARTITION_FETCH_BYTES": "1000"},
     ),
     Mutant(
         "the idle ledger moves to the high watermark",

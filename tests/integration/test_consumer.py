@@ -1,13 +1,17 @@
 """What the consumer does with messages, rivals and failures of its neighbours."""
 
 import json
+from collections.abc import Sequence
+from contextlib import closing
 from uuid import UUID
 
+import structlog
 from confluent_kafka import OFFSET_END, Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from crmbot_consumer.batch import Preparation
 from crmbot_consumer.copy_text import copy_columns, copy_text
+from crmbot_consumer.kafka import Buffer, Subscription
 from crmbot_consumer.messages import Messages
 from crmbot_consumer.warehouse import Load, Warehouse
 from crmbot_core.contracts import ACTIONS
@@ -213,6 +217,47 @@ def test_of_two_loads_of_a_range_the_second_is_refused_whole(road: Road) -> None
         rival.close()
     assert outcomes == ["loaded", "fenced"]
     assert loaded_ids(road) == [1, 2, 3]
+
+
+class Rival:
+    """A member of the group that loads nothing."""
+
+    def __init__(self, road: Road) -> None:
+        self.read_to: dict[int, int] = {}  # when a partition was assigned last
+        settings = {"bootstrap.servers": road.bootstrap}
+        self.subscription = Subscription(settings, topic(road), self, structlog.get_logger())
+
+    def take(self, partitions: Sequence[int]) -> dict[int, Position]:
+        return {}
+
+    def placed(self, positions: dict[int, Position]) -> None:
+        self.read_to |= {partition: self.subscription.read_to(partition) for partition in positions}
+
+    def give_up(self, partitions: Sequence[int]) -> None:
+        """There is nothing to bring to an end."""
+
+    def ends(self) -> list[int]:
+        return [self.subscription.read_to(partition) for partition in range(3)]
+
+    def has(self, partitions: int) -> bool:
+        self.subscription.poll(Buffer(), 100, 0.1)
+        return len(self.subscription.assigned) == partitions
+
+
+def test_a_partition_that_comes_back_has_not_been_read(road: Road) -> None:
+    for partition in range(3):
+        rows = [action(road.mrf, number, kafka_partition=partition) for number in range(1, 6)]
+        send(road.bootstrap, topic(road), rows, partition=partition)
+    first = Rival(road)
+    with closing(first.subscription):
+        wait_until(lambda: first.has(3), "all partitions")
+        wait_until(lambda: first.has(3) and first.ends() == [5, 5, 5], "all messages were read")
+        first.read_to.clear()
+        second = Rival(road)
+        with closing(second.subscription):
+            wait_until(lambda: not first.has(3) and second.has(1), "one of the partitions has gone")
+        wait_until(lambda: first.has(3), "it has come back")
+    assert list(first.read_to.values()) == [0]
 
 
 def test_offsets_are_mirrored_to_kafka_after_the_load(road: Road) -> None:

@@ -18,18 +18,13 @@ def rebalance_while_loads_take_long(nemesis: Nemesis) -> None:
     world, topic = nemesis.world, nemesis.topic()
     others = retired(nemesis, world.consumers(topic)[1:])
     for _ in range(_TIMES):
-        if nemesis.rng.random() < 0.5:
-            with world.to_kafka.slowed():
-                joined = world.consumer(topic, BATCH_SECONDS="60")
-                _wait_for_partitions(nemesis, joined)
-                world.crew.retire(joined)
-                nemesis.wait(2.0, 4.0)
-        else:
-            with world.to_warehouse.slowed():
-                joined = world.consumer(topic)
-                nemesis.wait(2.0, 4.0)
-                world.crew.retire(joined)
-                nemesis.wait(0.5, 1.5)
+        loads = nemesis.rng.random() < 0.5
+        with world.to_warehouse.slowed() if loads else world.to_kafka.slowed():
+            joined = world.consumer(topic, **({} if loads else {"BATCH_SECONDS": "60"}))
+            _wait_for_partitions(nemesis, joined)
+            nemesis.wait(0.5, 2.0)
+            world.crew.retire(joined)
+            nemesis.wait(0.5, 1.5)
     for member in others:
         world.crew.rehire(member)
 

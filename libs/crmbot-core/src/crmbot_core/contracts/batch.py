@@ -116,8 +116,8 @@ def _is_utf8(rows: Sequence[Row]) -> bool:
 def _spelling(schema: dict[str, Any]) -> str:
     """Return the expression of one field's value, as SQLite's json_object writes it, with one group.
 
-    It may leave out rare values (long texts, numbers near the limit), never admit a wrong one. Repetitions are
-    possessive (`+`): no shorter value could match, so none is tried.
+    It may leave out rare values (long texts, numbers near the limit), never admit a wrong one. Repetitions
+    are possessive (`+`): no shorter value could match, so none is tried.
     """
     if "anyOf" in schema:
         (option,) = (option for option in schema["anyOf"] if option["type"] != "null")
