@@ -230,7 +230,7 @@ MUTANTS = (
     ),
     Mutant(
         "the ends of the chains are forgotten with every batch",
-        "data loss",
+        "the ledger has lost rows",
         [
             Edit(
                 f"{_CONSUMER}/chain.py",
@@ -313,7 +313,10 @@ MUTANTS = (
     Mutant(
         "rows are spread anew before those sent are loaded",
         "before everything was loaded",
-        [Edit(f"{_PRODUCER}/ledger.py", "    if waiting is not None:", "    if False:")],
+        [
+            Edit(f"{_PRODUCER}/ledger.py", "    if waiting is not None:", "    if False:"),
+            Edit(f"{_PRODUCER}/repartition.py", "        if differ or is_behind:", "        if False:"),
+        ],
         faults=(raise_the_number_of_partitions,) * 2,
     ),
     Mutant(
