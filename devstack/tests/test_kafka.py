@@ -21,7 +21,6 @@ def receive(kafka: Kafka, count: int) -> list[str]:
         {
             "bootstrap.servers": kafka.bootstrap_servers,
             "group.id": str(uuid4()),
-            "group.protocol": "consumer",
             "auto.offset.reset": "earliest",
         }
     )

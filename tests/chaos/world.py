@@ -11,6 +11,7 @@ from confluent_kafka.admin import AdminClient
 from psycopg.conninfo import make_conninfo
 
 from devstack import Kafka, Postgres
+from devstack.kafka import consumer_variables
 from devstack.ports import free_port
 from tests.chaos.bot_file import copy_file
 from tests.chaos.disk import Disk
@@ -176,6 +177,7 @@ def world(folder: Path, mrfs: Sequence[str], history: History, changes: Mapping[
         environment = _SETTINGS | {
             "KAFKA_BOOTSTRAP_SERVERS": f"127.0.0.1:{proxied}",
             "WAREHOUSE_DSN": make_conninfo(postgres.dsn, port=to_warehouse.port),
+            **consumer_variables(_SESSION_MILLISECONDS),
             **changes,
         }
         crew = Crew(folder, environment, history)

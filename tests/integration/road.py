@@ -19,6 +19,8 @@ from typing import Any
 import psycopg
 from confluent_kafka.admin import AdminClient
 
+from devstack.kafka import consumer_variables
+
 BIN = Path(sys.executable).parent
 
 
@@ -99,6 +101,7 @@ class Road:
             "PARTITIONS": "3",
             "REPLICATION_FACTOR": "1",
             "BATCH_SECONDS": "0.3",
+            **consumer_variables(),
             **self.extra,
             **extra,
         }

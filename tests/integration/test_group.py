@@ -1,0 +1,83 @@
+"""Both protocols of consumer groups, and consumers that a group does not admit."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from devstack import Kafka, Postgres
+from devstack.jars import KAFKA_VERSION
+from devstack.kafka import consumer_variables
+from tests.integration.road import Road, Service, wait_until
+
+_IS_NEW = not KAFKA_VERSION.startswith(("2.", "3."))
+
+
+def protocol(consumer: Service) -> str:
+    wait_until(lambda: consumer.logged("joining"), "the consumer joins")
+    return str(next(event["protocol"] for event in consumer.events if event["event"] == "joining"))
+
+
+def is_ready(consumer: Service) -> bool:
+    return consumer.get("/readyz")[0] == 200
+
+
+@pytest.fixture(scope="module")
+def classic_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
+    """A broker without KIP-848, as all are before 4.0."""
+    settings = {"group.coordinator.rebalance.protocols": "classic"} if _IS_NEW else {}
+    with Kafka(tmp_path_factory.mktemp("classic"), settings=settings) as server:
+        yield server
+
+
+@pytest.fixture
+def classic_road(classic_kafka: Kafka, postgres: Postgres, tmp_path: Path) -> Iterator[Road]:
+    road = Road("mrf998", tmp_path, classic_kafka.bootstrap_servers, postgres.dsn).set_up()
+    try:
+        yield road
+    finally:
+        road.close()
+
+
+def test_the_broker_decides_on_the_protocol(road: Road) -> None:
+    road.extra.clear()
+    assert protocol(road.consume("actions")) == ("consumer" if _IS_NEW else "classic")
+
+
+@pytest.mark.parametrize(
+    "settings", [{"KAFKA_GROUP_PROTOCOL": "Classic"}, {"KAFKA_SESSION_TIMEOUT_MS": "10000"}]
+)
+def test_settings_decide_on_the_protocol(road: Road, settings: dict[str, str]) -> None:
+    assert protocol(road.consume("actions", **settings)) == "classic"
+
+
+def test_consumers_of_the_classic_protocol_share_the_partitions(road: Road) -> None:
+    road.extra["KAFKA_GROUP_PROTOCOL"] = "classic"
+    road.backfill(1_000)
+    consumers = [road.consume("actions") for _ in range(4)]
+    wait_until(lambda: all(map(is_ready, consumers)), "all are members, one of them on standby")
+    producer = road.produce("actions")
+    road.wait_for_all("actions")
+    consumers.pop(0).kill()
+    before = road.in_file("actions")
+    bot = road.start("crmbot-generator", "live", "--rate", "100")
+    wait_until(lambda: road.in_file("actions") > before + 100, "the bot goes on")
+    assert bot.terminate() == 0
+    road.wait_for_all("actions", 90)
+    assert producer.terminate() == 0
+    assert [consumer.terminate() for consumer in consumers] == [0, 0, 0]
+    rows = road.in_file("actions")
+    assert road.query("SELECT count(*), count(DISTINCT event_id) FROM {actions}") == [(rows, rows)]
+
+
+def test_a_consumer_that_is_not_admitted_says_why_and_is_not_ready(classic_road: Road) -> None:
+    classic_road.backfill(100)
+    classic_road.send_all()
+    only_classic = dict.fromkeys(consumer_variables(), "")
+    lost = classic_road.consume("actions", KAFKA_GROUP_PROTOCOL="consumer", **only_classic)
+    wait_until(lambda: lost.logged("not admitted to the group"), "it says so", 90)
+    assert lost.logged("KAFKA_GROUP_PROTOCOL=classic works with every broker")
+    status, reason = lost.get("/readyz")
+    assert (status, "not admitted" in reason) == (503, True)
+    assert protocol(classic_road.consume("actions")) == "classic"
+    classic_road.wait_for_all("actions")
