@@ -13,6 +13,7 @@ from crmbot_consumer.batch import Preparation
 from crmbot_consumer.copy_text import copy_columns, copy_text
 from crmbot_consumer.messages import Messages, PartitionBatch
 from crmbot_consumer.warehouse import Load, Warehouse
+from crmbot_core import ledger
 from crmbot_core.contracts import ACTIONS
 from crmbot_core.ledger import FencedError, Position
 from crmbot_core.settings import WarehouseSettings
@@ -194,3 +195,38 @@ def test_memory_is_bounded_by_the_bytes_of_a_batch(road: Road) -> None:
     status = Path(f"/proc/{consumer.process.pid}/status").read_text(encoding="ascii").splitlines()
     (peak,) = (int(line.split()[1]) for line in status if line.startswith("VmHWM"))
     assert peak < 350 * 1024
+
+
+def test_a_transaction_of_a_vanished_consumer_is_ended(road: Road) -> None:
+    """As when a node is lost: the server goes on believing in a client that is not there any more."""
+    names = (f"consumer {topic(road)} node-1", f"consumer {topic(road)}0 node-1")
+    vanished, stranger = (psycopg.connect(road.dsn, application_name=name) for name in names)
+    stranger.execute("SELECT 1")
+    ledger.insert(vanished, topic(road), [batch_of(road, Position("id", 0), [1, 2, 3]).entry])
+    send(road.bootstrap, topic(road), [action(road.mrf, number) for number in (1, 2, 3)])
+    consumer = road.consume("actions", LOCK_SECONDS="2")
+    wait_until(lambda: loaded_ids(road) == [1, 2, 3], "the rows")
+    assert consumer.logged("another session has held a lock for too long")
+    assert consumer.logged("abandoned sessions ended")
+    with pytest.raises(psycopg.OperationalError):
+        vanished.execute("SELECT 1")
+    assert stranger.execute("SELECT 1").fetchone() == (1,)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "statement requires more resources than resource queue allows",
+        "insufficient memory reserved for statement",
+    ],
+)
+def test_a_limit_of_resources_that_no_retry_mends_stops_the_consumer(road: Road, message: str) -> None:
+    road.query(
+        "CREATE FUNCTION refuse_{actions}() RETURNS trigger LANGUAGE plpgsql AS "
+        f"$$ BEGIN RAISE EXCEPTION '{message}' USING ERRCODE = '53000'; END $$"
+    )
+    road.query("CREATE TRIGGER refuse BEFORE INSERT ON {actions} EXECUTE FUNCTION refuse_{actions}()")
+    send(road.bootstrap, topic(road), [action(road.mrf, 1)])
+    consumer = road.consume("actions")
+    assert consumer.exit_code() == 2
+    assert f"{message}; give the role a resource queue" in consumer.log.read_text()

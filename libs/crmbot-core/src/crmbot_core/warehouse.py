@@ -1,5 +1,7 @@
 """Connections to the warehouse: PostgreSQL, Greenplum and its forks."""
 
+import platform
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,11 +27,27 @@ _CONFIGURATION_ERRORS = (
 )
 # Classes of SQLSTATE for which the same statement may succeed later: connection, resources, operator, system;
 # 25006 is a standby that took over, 40 are deadlocks, 55 locks, 58M01 is Greenplum's lost segment.
+# Greenplum's errors of class 53 that no retry mends, by what their messages say.
+_PERMANENT_LIMITS = ("requires more resources than resource queue allows", "insufficient memory reserved")
+_NAME_BYTES = 63  # of application_name
 _TRANSIENT_CLASSES = ("08", "25006", "40", "53", "55", "57", "58", "XX")
 
 
-def connect(settings: WarehouseSettings) -> Connection:
+def session_name(work: str) -> str:
+    """Return the application_name of a session: whose work it does, and the end of the host's name.
+
+    A pod's name ends with what tells it from others.
+    """
+    return f"{work} {platform.node()[len(work) + 1 - _NAME_BYTES :]}"
+
+
+def connect(settings: WarehouseSettings, work: str = "", lock_seconds: float = 0) -> Connection:
     """Connect to the warehouse, with autocommit on: transactions are opened where they are needed.
+
+    Args:
+        settings: of the warehouse.
+        work: what pg_stat_activity tells of the session; the running program by default.
+        lock_seconds: how long a statement waits for a lock; 0 is for ever.
 
     Raises:
         ConfigurationError: if the settings cannot work.
@@ -48,8 +66,10 @@ def connect(settings: WarehouseSettings) -> Connection:
             keepalives_count=3,
             tcp_user_timeout=30_000,
             client_encoding="UTF8",
+            application_name=session_name(work or Path(sys.argv[0]).name),
         )
         connection.execute("SET TIME ZONE 'UTC'")
+        connection.execute(f"SET lock_timeout = {round(lock_seconds * 1000)}")
     except psycopg.ProgrammingError as error:
         raise ConfigurationError(f"WAREHOUSE_DSN: {_first_line(error)}") from None
     except psycopg.OperationalError as error:
@@ -72,8 +92,17 @@ def translated_errors() -> Iterator[None]:
         # The client refuses some values itself, such as a text with NUL, and gives no SQLSTATE.
         state = error.sqlstate or "no SQLSTATE"
         raise RefusedDataError(f"the warehouse refuses the data ({state}): {_first_line(error)}") from error
+    except errors.LockNotAvailable as error:
+        raise TransientError(
+            f"the warehouse: another session has held a lock for too long: {_first_line(error)}"
+        ) from error
     except psycopg.Error as error:
         state = error.sqlstate or "08000"
+        if any(limit in str(error) for limit in _PERMANENT_LIMITS):
+            raise ConfigurationError(
+                f"the warehouse refuses: {_first_line(error)}; give the role a resource queue with a higher "
+                "MAX_COST or MEMORY_LIMIT, or a higher statement_mem: docs/greenplum.md"
+            ) from error
         if state.startswith(_TRANSIENT_CLASSES) or isinstance(error, psycopg.InterfaceError):
             raise TransientError(f"the warehouse failed: {_first_line(error)}") from error
         raise StoppedError(f"the warehouse refuses the data ({state}): {_first_line(error)}") from error

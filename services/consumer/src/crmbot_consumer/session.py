@@ -78,7 +78,7 @@ class Session:
         self._labels = (settings.mrf, settings.stream)
         self._prepare = Preparation(settings.contract, settings.mrf, refused)
         columns = copy_columns(settings.contract)
-        self._warehouse = Warehouse(settings, settings.contract, settings.mrf, columns)
+        self._warehouse = Warehouse(settings, settings.contract, settings.mrf, columns, settings.lock_seconds)
         self._buffer = Buffer()
         self._positions: dict[int, Position] = {}
         self._orders: dict[int, Orders] = {}
@@ -106,6 +106,8 @@ class Session:
         # The connection is the loader's while a load is under way.
         if self._flight is not None:
             self._flight.done.result()
+        if ended := self._warehouse.end_abandoned():
+            self._logger.warning("abandoned sessions ended", sessions=ended)
         self._tallies |= self._warehouse.tallies(partitions)
         return self._warehouse.positions(partitions)
 

@@ -44,6 +44,13 @@ class ConsumerSettings(TopicSettings, RetrySettings):
         le=600,
         description="wait for a running load before partitions are given up; less than the grace period",
     )
+    lock_seconds: float = Field(
+        default=30.0,
+        gt=0,
+        le=600,
+        description="wait for another session's lock before a load is retried; other consumers' transactions "
+        "that are four times as old are ended",
+    )
     max_rejects_in_a_row: int = Field(
         default=1_000,
         ge=1,

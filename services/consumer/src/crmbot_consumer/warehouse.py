@@ -48,6 +48,16 @@ _REJECT_DIGESTS = """
 """
 
 
+# A consumer's own transactions are shorter by far: the client has vanished, with its host or its network.
+_END_ABANDONED = """
+    SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+    WHERE datname = current_database() AND usename = current_user AND pid <> pg_backend_pid()
+      AND left(application_name, length(%(name)s)) = %(name)s
+      AND state <> 'idle' AND xact_start < clock_timestamp() - %(seconds)s * interval '1 second'
+"""
+_ABANDONED_LOCKS = 4
+
+
 class Load(NamedTuple):
     """What one transaction commits: batches of several partitions and their rows as COPY text."""
 
@@ -68,8 +78,16 @@ class Warehouse:
     Raises everywhere what `crmbot_core.warehouse.translated_errors` raises.
     """
 
-    def __init__(self, settings: WarehouseSettings, stream: Stream, mrf: str, columns: Sequence[str]) -> None:
+    def __init__(
+        self,
+        settings: WarehouseSettings,
+        stream: Stream,
+        mrf: str,
+        columns: Sequence[str],
+        lock_seconds: float = 30.0,
+    ) -> None:
         self._settings = settings
+        self._lock_seconds = lock_seconds
         self._topic = stream.topic(mrf)
         self._table = sql.Identifier(stream.table(mrf))
         self._digest = warehouse_digest(stream)
@@ -95,6 +113,18 @@ class Warehouse:
         with translated_errors():
             for table in (*map(sql.Identifier, names), self._table):
                 connection.execute(sql.SQL("SELECT 1 FROM {} LIMIT 0").format(table))
+
+    def end_abandoned(self) -> int:
+        """End sessions of this topic's consumers whose transactions are older than any of a live one.
+
+        What they hold would block the ledger's key for as long as the server believes in their clients.
+        Returns how many were ended; exactly-once does not depend on it, for the ledger fences.
+        """
+        values = {"name": f"{self._work} ", "seconds": self._lock_seconds * _ABANDONED_LOCKS}
+        connection = self._connected()
+        with translated_errors():
+            ((ended,),) = connection.execute(_END_ABANDONED, values)
+        return int(ended)
 
     def positions(self, partitions: Iterable[int]) -> dict[int, Position]:
         """Return what the ledger says of each partition; one that was never loaded is left out.
@@ -202,8 +232,12 @@ class Warehouse:
 
     def _connected(self) -> Connection:
         if self._connection is None or self._connection.closed:
-            self._connection = connect(self._settings)
+            self._connection = connect(self._settings, self._work, self._lock_seconds)
         return self._connection
+
+    @property
+    def _work(self) -> str:
+        return f"consumer {self._topic}"
 
     def _reject_rows(self, batch: PartitionBatch) -> list[tuple[object, ...]]:
         return [
