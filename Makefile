@@ -5,11 +5,12 @@ LIVE_SECONDS ?= 60
 RATE ?= 50
 SEED ?= 1
 RUNS ?= 3
+OLD_KAFKA ?= 3.9.1
 
 VENV := .venv
 UV := $(shell command -v uv 2>/dev/null || echo $(CURDIR)/.cache/uv/bin/uv)
 
-.PHONY: help setup demo test lint unit integration chaos torture mutants chart dag cluster cluster-down cluster-test bench docs sbom clean
+.PHONY: help setup demo test lint unit integration chaos old-kafka torture mutants chart dag cluster cluster-down cluster-test bench docs sbom clean
 
 help: ## What there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -27,7 +28,7 @@ $(CURDIR)/.cache/uv/bin/uv:
 demo: setup ## The whole road on this machine: MRFS=mrf1,mrf2,mrf3 ROWS=1000000 scale it
 	@$(VENV)/bin/python -m devstack.demo --mrfs $(MRFS) --rows $(ROWS) --live-seconds $(LIVE_SECONDS) --rate $(RATE)
 
-test: lint unit integration chaos chart dag ## All tests
+test: lint unit integration chaos old-kafka chart dag ## All tests
 
 lint: setup ## Format, style and types
 	$(VENV)/bin/ruff format --check .
@@ -42,6 +43,10 @@ integration: setup ## Tests on the real broker and the real warehouse
 
 chaos: setup ## The short form of the torture
 	$(VENV)/bin/pytest -q tests/chaos
+
+old-kafka: setup ## Tests of the consumers, and the short form of the torture, on OLD_KAFKA
+	DEVSTACK_KAFKA_VERSION=$(OLD_KAFKA) $(VENV)/bin/pytest -q tests/integration/test_group.py \
+		tests/integration/test_consumer.py tests/chaos
 
 torture: setup ## Break everything in turn, then check the promises: SEED=7 RUNS=30, MUTANT='no fence'
 	$(VENV)/bin/python -m tests.chaos --seed $(SEED) --runs $(RUNS) $(if $(MUTANT),--mutant '$(MUTANT)')

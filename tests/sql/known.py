@@ -91,6 +91,7 @@ FUNCTIONS = {
     "min": ({1}, "PostgreSQL 7; not for uuid"),
     "now": ({0}, "PostgreSQL 7"),
     "percentile_cont": ({1}, "PostgreSQL 9.4, ordered-set aggregate; Greenplum had it before"),
+    "pg_terminate_backend": ({1}, "PostgreSQL 8.4; of one's own role's sessions, on Greenplum 6 too"),
     "rank": ({0}, "PostgreSQL 8.4"),
     "replace": ({3}, "PostgreSQL 7.3"),
     "row_number": ({0}, "PostgreSQL 8.4"),

@@ -16,6 +16,7 @@ from crmbot_core.settings import kafka_settings, variable_name
 
 STATE_TOPIC = "crm_bot_producer_state"
 ADMIN_TIMEOUT_SECONDS = 15.0
+_NO_TOPIC_ID = "AAAAAAAAAAAAAAAAAAAAAA"
 _SOON_SECONDS = 5.0
 EARLIEST = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
 LATEST = OffsetSpec.latest()  # type: ignore[no-untyped-call]
@@ -140,12 +141,18 @@ def topic_id(admin: AdminClient, topic: str) -> str:
     """Return the identity that Kafka gave the topic (KIP-516).
 
     Raises:
-        ConfigurationError: if there is no such topic.
+        ConfigurationError: if there is no such topic, or the brokers are too old to give it one.
         TransientError: if the broker does not answer.
     """
     answer = admin.describe_topics(TopicCollection([topic]), request_timeout=ADMIN_TIMEOUT_SECONDS)[topic]
     with missing_topic_named(topic):
-        return str(wait_for(answer).topic_id)
+        identity = str(wait_for(answer).topic_id)
+    if identity == _NO_TOPIC_ID:
+        raise ConfigurationError(
+            f"Kafka gives topic {topic} no id, by which a recreated topic is known: brokers need Kafka 2.8 "
+            "or later, with inter.broker.protocol.version=2.8 or later"
+        )
+    return identity
 
 
 def offsets(

@@ -51,9 +51,8 @@ _REJECT_DIGESTS = """
 # A consumer's own transactions are shorter by far: the client has vanished, with its host or its network.
 _END_ABANDONED = """
     SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
-    WHERE datname = current_database() AND usename = current_user AND pid <> pg_backend_pid()
-      AND left(application_name, length(%(name)s)) = %(name)s
-      AND state <> 'idle' AND xact_start < clock_timestamp() - %(seconds)s * interval '1 second'
+    WHERE usename = %(role)s AND application_name LIKE %(name)s
+      AND state <> 'idle' AND xact_start < now() - %(seconds)s * interval '1 second'
 """
 _ABANDONED_LOCKS = 4
 
@@ -120,8 +119,12 @@ class Warehouse:
         What they hold would block the ledger's key for as long as the server believes in their clients.
         Returns how many were ended; exactly-once does not depend on it, for the ledger fences.
         """
-        values = {"name": f"{self._work} ", "seconds": self._lock_seconds * _ABANDONED_LOCKS}
         connection = self._connected()
+        values = {
+            "role": connection.info.user,
+            "name": self._work.replace("_", r"\_") + " %",
+            "seconds": self._lock_seconds * _ABANDONED_LOCKS,
+        }
         with translated_errors():
             ((ended,),) = connection.execute(_END_ABANDONED, values)
         return int(ended)
