@@ -25,11 +25,11 @@ _CONFIGURATION_ERRORS = (
     errors.UndefinedTable,
     errors.UndefinedColumn,
 )
-# Classes of SQLSTATE for which the same statement may succeed later: connection, resources, operator, system;
-# 25006 is a standby that took over, 40 are deadlocks, 55 locks, 58M01 is Greenplum's lost segment.
 # Greenplum's errors of class 53 that no retry mends, by what their messages say.
 _PERMANENT_LIMITS = ("requires more resources than resource queue allows", "insufficient memory reserved")
 _NAME_BYTES = 63  # of application_name
+# Classes of SQLSTATE for which the same statement may succeed later: connection, resources, operator, system;
+# 25006 is a standby that took over, 40 are deadlocks, 55 locks, 58M01 is Greenplum's lost segment.
 _TRANSIENT_CLASSES = ("08", "25006", "40", "53", "55", "57", "58", "XX")
 
 
@@ -47,7 +47,7 @@ def connect(settings: WarehouseSettings, work: str = "", lock_seconds: float = 0
     Args:
         settings: of the warehouse.
         work: what pg_stat_activity tells of the session; the running program by default.
-        lock_seconds: how long a statement waits for a lock; 0 is for ever.
+        lock_seconds: how long a statement waits for a lock; 0 leaves it to the role.
 
     Raises:
         ConfigurationError: if the settings cannot work.
@@ -69,7 +69,8 @@ def connect(settings: WarehouseSettings, work: str = "", lock_seconds: float = 0
             application_name=session_name(work or Path(sys.argv[0]).name),
         )
         connection.execute("SET TIME ZONE 'UTC'")
-        connection.execute(f"SET lock_timeout = {round(lock_seconds * 1000)}")
+        if lock_seconds:
+            connection.execute(f"SET lock_timeout = {round(lock_seconds * 1000)}")
     except psycopg.ProgrammingError as error:
         raise ConfigurationError(f"WAREHOUSE_DSN: {_first_line(error)}") from None
     except psycopg.OperationalError as error:
