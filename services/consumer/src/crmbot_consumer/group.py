@@ -18,6 +18,11 @@ _CHECK_SECONDS = 10.0
 _PATIENCE_SECONDS = 60.0
 
 
+def group_id(topic: str) -> str:
+    """Return the group of a topic's consumers, which the chart's ScaledObject names too."""
+    return f"crmbot-consumer-{topic}"
+
+
 def group_config(settings: Mapping[str, str], admin: AdminClient) -> ClientConfig:
     """Return the client settings of the group's protocol: KIP-848 where the broker has it, or classic.
 

@@ -9,7 +9,7 @@ from typing import Protocol, cast
 
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
-from crmbot_consumer.group import Membership, group_config
+from crmbot_consumer.group import Membership, group_config, group_id
 from crmbot_consumer.messages import Messages
 from crmbot_consumer.position import checked_position
 from crmbot_core.errors import StoppedError, TransientError
@@ -83,7 +83,7 @@ class Subscription:
         self._ends: dict[int, int] = {}
         self.assigned: set[int] = set()
         check_topic_settings(self._admin, topic)
-        group = f"crmbot-consumer-{topic}"
+        group = group_id(topic)
         protocol = group_config(settings, self._admin)
         logger.info("joining", group=group, protocol=protocol["group.protocol"])
         self._membership = Membership(self._admin, group, protocol["group.protocol"])
