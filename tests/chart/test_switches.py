@@ -170,12 +170,13 @@ def test_keda_scales_on_the_group_and_the_topic_of_the_stream(stream: str) -> No
     assert trigger["metadata"] == {
         "bootstrapServersFromEnv": "KAFKA_BOOTSTRAP_SERVERS",
         "topic": f"crm_bot_{stream}_mrf1",
-        "consumerGroup": group_id(f"crm_bot_{stream}_mrf1"),
+        "consumerGroup": f"crmbot-consumer-crm_bot_{stream}_mrf1",
         "lagThreshold": "20000",
         "offsetResetPolicy": "earliest",
         "sasl": "scram_sha512",
         "tls": "enable",
     }
+    assert trigger["metadata"]["consumerGroup"] == group_id(trigger["metadata"]["topic"])
 
 
 def test_ca_files_are_mounted_where_the_clients_look() -> None:
