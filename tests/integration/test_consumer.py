@@ -206,7 +206,7 @@ def test_of_two_loads_of_a_range_the_second_is_refused_whole(road: Road) -> None
     messages = Messages([0, 1, 2], [b"L1"] * 3, list(values))
     batch = Preparation(ACTIONS, road.mrf)(0, Position("id", 0), messages)
     load = Load([batch], [copy_text(batch.rows, batch.offsets)])
-    rivals = [Warehouse(settings, ACTIONS, road.mrf, copy_columns(ACTIONS)) for _ in range(2)]
+    rivals = [Warehouse(settings, ACTIONS, road.mrf, copy_columns(ACTIONS), 30) for _ in range(2)]
     outcomes = []
     for rival in rivals:
         try:

@@ -6,11 +6,8 @@ from pathlib import Path
 import pytest
 
 from devstack import Kafka, Postgres
-from devstack.jars import KAFKA_VERSION
-from devstack.kafka import consumer_variables
+from devstack.kafka import HAS_KIP_848, consumer_variables
 from tests.integration.road import Road, Service, wait_until
-
-_IS_NEW = not KAFKA_VERSION.startswith(("2.", "3."))
 
 
 def protocol(consumer: Service) -> str:
@@ -25,7 +22,7 @@ def is_ready(consumer: Service) -> bool:
 @pytest.fixture(scope="module")
 def classic_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
     """A broker without KIP-848, as all are before 4.0."""
-    settings = {"group.coordinator.rebalance.protocols": "classic"} if _IS_NEW else {}
+    settings = {"group.coordinator.rebalance.protocols": "classic"} if HAS_KIP_848 else {}
     with Kafka(tmp_path_factory.mktemp("classic"), settings=settings) as server:
         yield server
 
@@ -40,8 +37,7 @@ def classic_road(classic_kafka: Kafka, postgres: Postgres, tmp_path: Path) -> It
 
 
 def test_the_broker_decides_on_the_protocol(road: Road) -> None:
-    road.extra.clear()
-    assert protocol(road.consume("actions")) == ("consumer" if _IS_NEW else "classic")
+    assert protocol(road.consume("actions")) == ("consumer" if HAS_KIP_848 else "classic")
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,9 @@ def batch_of(road: Road, start: Position, ids: list[int]) -> PartitionBatch:
 
 def test_a_batch_whose_predecessor_was_lost_is_refused(road: Road) -> None:
     """As when a failover behind a pooler loses commits of a session that goes on."""
-    warehouse = Warehouse(WarehouseSettings(warehouse_dsn=road.dsn), ACTIONS, road.mrf, copy_columns(ACTIONS))
+    warehouse = Warehouse(
+        WarehouseSettings(warehouse_dsn=road.dsn), ACTIONS, road.mrf, copy_columns(ACTIONS), 30
+    )
     first = batch_of(road, Position("id", 0), [1, 2])
     lost = batch_of(road, first.end, [3, 4])
     third = batch_of(road, lost.end, [5, 6])
@@ -101,7 +103,9 @@ def test_a_recreated_topic_is_adopted_and_its_chains_go_on(road: Road) -> None:
 
 
 def test_a_consumer_of_the_old_log_cannot_load_after_the_adoption(road: Road) -> None:
-    warehouse = Warehouse(WarehouseSettings(warehouse_dsn=road.dsn), ACTIONS, road.mrf, copy_columns(ACTIONS))
+    warehouse = Warehouse(
+        WarehouseSettings(warehouse_dsn=road.dsn), ACTIONS, road.mrf, copy_columns(ACTIONS), 30
+    )
     first = batch_of(road, Position("id", 0), [1, 2])
     warehouse.load(Load([first], [copy_text(first.rows, first.offsets)]))
     held = batch_of(road, first.end, [3])
@@ -113,7 +117,9 @@ def test_a_consumer_of_the_old_log_cannot_load_after_the_adoption(road: Road) ->
 
 def test_a_log_that_lost_its_newest_messages_is_adopted(road: Road) -> None:
     """The ledger is beyond the log's end, as after the broker's disk was restored from an older copy."""
-    warehouse = Warehouse(WarehouseSettings(warehouse_dsn=road.dsn), ACTIONS, road.mrf, copy_columns(ACTIONS))
+    warehouse = Warehouse(
+        WarehouseSettings(warehouse_dsn=road.dsn), ACTIONS, road.mrf, copy_columns(ACTIONS), 30
+    )
     send(road.bootstrap, topic(road), [action(road.mrf, number) for number in (1, 2)])
     consumer = road.consume("actions")
     wait_until(lambda: loaded_ids(road) == [1, 2], "the first rows")

@@ -14,6 +14,8 @@ from devstack.jars import KAFKA_VERSION, kafka_jars
 from devstack.ports import free_port, remembered_port, require_free
 from devstack.server import Server
 
+HAS_KIP_848 = int(KAFKA_VERSION.partition(".")[0]) >= 4
+
 
 class Kafka(Server):
     """A Kafka broker on 127.0.0.1, without encryption or passwords."""
@@ -86,7 +88,7 @@ def consumer_variables(session_milliseconds: int = 6_000) -> dict[str, str]:
 
     There are none for a broker that has KIP-848, where they are the broker's settings.
     """
-    if int(KAFKA_VERSION.partition(".")[0]) >= 4:
+    if HAS_KIP_848:
         return {}
     return {
         "KAFKA_SESSION_TIMEOUT_MS": str(session_milliseconds),

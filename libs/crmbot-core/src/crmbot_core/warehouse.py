@@ -33,7 +33,7 @@ _NAME_BYTES = 63  # of application_name
 _TRANSIENT_CLASSES = ("08", "25006", "40", "53", "55", "57", "58", "XX")
 
 
-def session_name(work: str) -> str:
+def _session_name(work: str) -> str:
     """Return the application_name of a session: whose work it does, and the end of the host's name.
 
     A pod's name ends with what tells it from others.
@@ -66,7 +66,7 @@ def connect(settings: WarehouseSettings, work: str = "", lock_seconds: float = 0
             keepalives_count=3,
             tcp_user_timeout=30_000,
             client_encoding="UTF8",
-            application_name=session_name(work or Path(sys.argv[0]).name),
+            application_name=_session_name(work or Path(sys.argv[0]).name),
         )
         connection.execute("SET TIME ZONE 'UTC'")
         if lock_seconds:

@@ -46,8 +46,6 @@ _REJECT_DIGESTS = """
     JOIN (SELECT unnest(%(ids)s::bigint[]) AS suspect_id) AS s ON s.suspect_id = r.transaction_id
     WHERE r.topic = %(topic)s AND r.source_id = %(source_id)s::uuid
 """
-
-
 # A consumer's own transactions are shorter by far: the client has vanished, with its host or its network.
 _END_ABANDONED = """
     SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
@@ -83,11 +81,12 @@ class Warehouse:
         stream: Stream,
         mrf: str,
         columns: Sequence[str],
-        lock_seconds: float = 30.0,
+        lock_seconds: float,
     ) -> None:
         self._settings = settings
         self._lock_seconds = lock_seconds
         self._topic = stream.topic(mrf)
+        self._work = f"consumer {self._topic}"
         self._table = sql.Identifier(stream.table(mrf))
         self._digest = warehouse_digest(stream)
         self._copy = copy_statement(stream.table(mrf), columns)
@@ -237,10 +236,6 @@ class Warehouse:
         if self._connection is None or self._connection.closed:
             self._connection = connect(self._settings, self._work, self._lock_seconds)
         return self._connection
-
-    @property
-    def _work(self) -> str:
-        return f"consumer {self._topic}"
 
     def _reject_rows(self, batch: PartitionBatch) -> list[tuple[object, ...]]:
         return [

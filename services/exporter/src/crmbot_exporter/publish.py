@@ -39,10 +39,10 @@ def publish_run(settings: ExporterSettings, log: Logger) -> list[Path]:
     with _one_at_a_time(settings.output_dir):
         staged = sorted(settings.run_folder.glob("*.xlsx"))
         runs = _published_runs(settings.published_runs)
-        if not staged and settings.run_folder.name in runs:
-            log.info("this run has published its workbooks before", run=settings.run_id)
-            return []
         if not staged:
+            if settings.run_folder.name in runs:
+                log.info("this run has published its workbooks before", run=settings.run_id)
+                return []
             raise ConfigurationError(
                 f"{settings.run_folder} has no workbooks: run `crmbot-exporter export` first"
             )
