@@ -84,6 +84,7 @@ def test_the_dag_saves_both_workbooks_on_the_volume(
         assert run(dag_bag.dags["data2excel_mrf1"], api) == "success"
         assert api.pods == {}, "pods that succeeded are deleted"
 
+    (volume / ".published-mrf1").unlink()
     files = [file for file in volume.iterdir() if file.is_file()]
     assert {file.name for file in files} == {"actions_mrf1.xlsx", "nature_mrf1.xlsx"}
     # A copy of each in the folder of its month, and nothing left of the run.
