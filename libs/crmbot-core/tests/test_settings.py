@@ -4,7 +4,8 @@ import pytest
 from confluent_kafka import KafkaError
 
 from crmbot_core.errors import ConfigurationError, CrmBotError
-from crmbot_core.kafka import as_error, client_config
+from crmbot_core.kafka import client_config
+from crmbot_core.kafka_errors import as_error
 from crmbot_core.settings import ServiceSettings, WarehouseSettings, kafka_settings, load
 
 

@@ -1,23 +1,26 @@
 """Kafka client settings, errors and the few admin calls that producer and consumer share."""
 
 import logging
+import os
 import re
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Mapping
 from concurrent.futures import Future
-from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import structlog
-from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka import IsolationLevel, KafkaError, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
-from crmbot_core.errors import ConfigurationError, CrmBotError, StoppedError, TransientError
+from crmbot_core.errors import ConfigurationError, TransientError
+from crmbot_core.kafka_errors import as_error, missing_topic_named, translated_errors
 from crmbot_core.settings import kafka_settings, variable_name
 
 STATE_TOPIC = "crm_bot_producer_state"
 ADMIN_TIMEOUT_SECONDS = 15.0
 _NO_TOPIC_ID = "AAAAAAAAAAAAAAAAAAAAAA"
 _SOON_SECONDS = 5.0
+_REFUSAL_SECONDS = 3.0
 EARLIEST = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
 LATEST = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 
@@ -30,28 +33,6 @@ _PROMISED: ClientConfig = {
     "enable.auto.commit": False,
 }
 _Answer = TypeVar("_Answer")
-
-_CONFIGURATION_CODES = frozenset(
-    {
-        KafkaError._INVALID_ARG,
-        KafkaError._AUTHENTICATION,
-        KafkaError._SSL,
-        KafkaError.SASL_AUTHENTICATION_FAILED,
-        KafkaError.UNSUPPORTED_SASL_MECHANISM,
-        KafkaError.TOPIC_AUTHORIZATION_FAILED,
-        KafkaError.GROUP_AUTHORIZATION_FAILED,
-        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
-        KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
-        KafkaError.UNKNOWN_TOPIC_OR_PART,
-        KafkaError._UNKNOWN_TOPIC,
-        KafkaError._UNKNOWN_PARTITION,
-        KafkaError.MSG_SIZE_TOO_LARGE,
-    }
-)
-_SILENCE_CODES = frozenset(
-    {KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._RESOLVE}
-)
-_FENCED_CODES = frozenset({KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH})
 
 
 class _ToStructlog(logging.Handler):
@@ -79,53 +60,58 @@ def client_config(
     return defaults | dict(settings) | fixed | {"logger": logger}
 
 
-def as_error(error: KafkaError) -> CrmBotError:
-    """Return what a Kafka error means for the user: wrong settings, fenced, or worth another try."""
-    text = error.str()
-    if error.code() in _CONFIGURATION_CODES:
-        if text.startswith("No such configuration property"):
-            name = variable_name(text.split('"')[1])
-            return ConfigurationError(f"{name}: Kafka knows no such setting; correct or remove the variable")
-        return ConfigurationError(f"Kafka: {text}")
-    if error.code() in _FENCED_CODES:
-        # Both look alike to the client.
-        return StoppedError(
-            f"another process has taken over, or Kafka gave up a transaction that took too long: {text}"
-        )
-    if error.fatal():
-        return CrmBotError(f"the Kafka client cannot go on: {text}")
-    if error.code() in _SILENCE_CODES:
-        return TransientError(f"Kafka does not answer: {text}; if that lasts, check KAFKA_BOOTSTRAP_SERVERS")
-    return TransientError(f"Kafka: {text}")
-
-
-@contextmanager
-def translated_errors() -> Iterator[None]:
-    """Turn KafkaException into the error that `as_error` makes of it."""
-    try:
-        yield
-    except KafkaException as exception:
-        error = exception.args[0]
-        raise as_error(error) from exception
-
-
 def checked_settings() -> dict[str, str]:
     """Return `kafka_settings`, if a client can be made of them: a command asks before it opens anything.
 
     Raises:
-        ConfigurationError: for a setting that Kafka does not know, or that contradicts exactly-once.
+        ConfigurationError: for a setting that Kafka does not know, or that contradicts exactly-once, and for
+            a file that is not there.
     """
     settings = kafka_settings()
-    admin_client(settings)
+    for name, value in settings.items():
+        if name.endswith(".location") and value != "probe" and not os.access(value, os.R_OK):
+            raise ConfigurationError(f"{variable_name(name)}: {value!r} is not there, or may not be read")
+    _client(settings, [])
     return settings
 
 
-def admin_client(settings: Mapping[str, str]) -> AdminClient:
-    """Return an admin client; raises ConfigurationError for settings that Kafka does not know."""
-    config = client_config(settings, defaults={}, fixed=_PROMISED)
+def admin_client(settings: Mapping[str, str], seconds: float = ADMIN_TIMEOUT_SECONDS) -> AdminClient:
+    """Return an admin client that a broker has answered, for which it waits so long.
+
+    Raises:
+        ConfigurationError: Kafka does not know a setting, or no broker takes the client as it is: a wrong
+            password, or a certificate that one of the two does not trust.
+        TransientError: no broker answers.
+    """
+    failures: list[KafkaError] = []
+    admin = _client(settings, failures)
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            wait_for(admin.describe_cluster(request_timeout=_REFUSAL_SECONDS))
+        except TransientError as silence:
+            admin.poll(0)
+            # The call itself only knows that nobody answered.
+            meanings = [as_error(error) for error in failures]
+            for meaning in meanings:
+                if isinstance(meaning, ConfigurationError):
+                    raise meaning from None
+            if time.monotonic() > deadline:
+                raise meanings[0] if meanings else silence from None
+        else:
+            return admin
+
+
+def _client(settings: Mapping[str, str], failures: list[KafkaError]) -> AdminClient:
+    """Return an admin client that adds to `failures`, when it is polled, why brokers do not talk to it.
+
+    It logs only what is critical: the caller raises the rest.
+    """
+    config = client_config(settings, defaults={"log_level": 2}, fixed=_PROMISED)
+    changeable = {name: value for name, value in config.items() if name not in _PROMISED}
     try:
         with translated_errors():
-            return AdminClient({name: value for name, value in config.items() if name not in _PROMISED})
+            return AdminClient(changeable | {"error_cb": failures.append})
     except ConfigurationError as error:
         raise ConfigurationError(_with_variables(str(error), settings)) from error
 
@@ -146,7 +132,7 @@ def topic_id(admin: AdminClient, topic: str) -> str:
     """
     answer = admin.describe_topics(TopicCollection([topic]), request_timeout=ADMIN_TIMEOUT_SECONDS)[topic]
     with missing_topic_named(topic):
-        identity = str(wait_for(answer).topic_id)
+        identity = str(wait_for(answer, f"Read on topic {topic}").topic_id)
     if identity == _NO_TOPIC_ID:
         raise ConfigurationError(
             f"Kafka gives topic {topic} no id, by which a recreated topic is known: brokers need Kafka 2.8 "
@@ -178,7 +164,7 @@ def stable_ends(settings: Mapping[str, str], topic: str) -> dict[int, int]:
         ConfigurationError: if there is no such topic.
         TransientError: if the broker does not answer soon.
     """
-    admin = admin_client(settings)
+    admin = admin_client(settings, _SOON_SECONDS)
     ends = offsets(
         admin,
         [TopicPartition(topic, partition) for partition in range(partition_count(admin, topic))],
@@ -193,24 +179,10 @@ def partition_count(admin: AdminClient, topic: str) -> int:
     """Return the number of the topic's partitions; raises as `topic_id` does."""
     answer = admin.describe_topics(TopicCollection([topic]), request_timeout=ADMIN_TIMEOUT_SECONDS)[topic]
     with missing_topic_named(topic):
-        return len(wait_for(answer).partitions)
+        return len(wait_for(answer, f"Read on topic {topic}").partitions)
 
 
-def wait_for(answer: "Future[_Answer]") -> _Answer:
-    """Return an admin call's answer, its errors translated."""
-    with translated_errors():
+def wait_for(answer: "Future[_Answer]", topic_right: str = "") -> _Answer:
+    """Return an admin call's answer, its errors translated as `as_error` does."""
+    with translated_errors(topic_right):
         return answer.result(timeout=ADMIN_TIMEOUT_SECONDS + 5)
-
-
-@contextmanager
-def missing_topic_named(topic: str) -> Iterator[None]:
-    """Say how to make the topic when the broker answers that there is none."""
-    try:
-        yield
-    except ConfigurationError as error:
-        cause = error.__cause__
-        if isinstance(cause, KafkaException) and cause.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
-            raise ConfigurationError(
-                f"there is no topic {topic}: make it with `crmbot-producer topics`"
-            ) from None
-        raise

@@ -10,7 +10,8 @@ from confluent_kafka import TopicCollection
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 
 from crmbot_core.errors import ConfigurationError
-from crmbot_core.kafka import ADMIN_TIMEOUT_SECONDS, STATE_TOPIC, missing_topic_named, wait_for
+from crmbot_core.kafka import ADMIN_TIMEOUT_SECONDS, STATE_TOPIC, wait_for
+from crmbot_core.kafka_errors import missing_topic_named
 
 _STREAM = {"cleanup.policy": "delete", "message.timestamp.type": "LogAppendTime", "retention.bytes": "-1"}
 _STATE = {"cleanup.policy": "compact", "message.timestamp.type": "LogAppendTime"}
@@ -27,8 +28,9 @@ def topic_settings(admin: AdminClient, topic: str) -> dict[str, str]:
     """Return all settings of a topic; raises as `crmbot_core.kafka.topic_id` does."""
     resource = ConfigResource(ResourceType.TOPIC, topic)
     (answer,) = admin.describe_configs([resource], request_timeout=ADMIN_TIMEOUT_SECONDS).values()
+    right = f"DescribeConfigs on topic {topic}"
     with missing_topic_named(topic):
-        return {name: str(entry.value) for name, entry in wait_for(answer).items()}
+        return {name: str(entry.value) for name, entry in wait_for(answer, right).items()}
 
 
 def wrong_settings(admin: AdminClient, topic: str, found: Mapping[str, str]) -> dict[str, str]:

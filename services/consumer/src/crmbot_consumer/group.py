@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 
 from crmbot_core.errors import ConfigurationError, TransientError
-from crmbot_core.kafka import ADMIN_TIMEOUT_SECONDS, ClientConfig, translated_errors, wait_for
+from crmbot_core.kafka import ADMIN_TIMEOUT_SECONDS, ClientConfig, wait_for
 
 _NEW, _CLASSIC = "consumer", "classic"
 # Settings that the new protocol leaves to the broker; the client refuses them there.
@@ -93,9 +93,8 @@ class Membership:
 
 def _has_new_protocol(admin: AdminClient) -> bool:
     """Read it from a broker's configuration, which needs the right DescribeConfigs on the cluster."""
-    with translated_errors():
-        broker = next(iter(admin.list_topics(timeout=ADMIN_TIMEOUT_SECONDS).brokers))
-    resource = ConfigResource(ResourceType.BROKER, str(broker))
+    broker = wait_for(admin.describe_cluster(request_timeout=ADMIN_TIMEOUT_SECONDS)).nodes[0]
+    resource = ConfigResource(ResourceType.BROKER, broker.id_string)
     (answer,) = admin.describe_configs([resource], request_timeout=ADMIN_TIMEOUT_SECONDS).values()
     try:
         protocols = wait_for(answer).get(_BROKER_PROTOCOLS)

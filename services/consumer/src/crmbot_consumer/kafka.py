@@ -17,12 +17,11 @@ from crmbot_core.kafka import (
     EARLIEST,
     LATEST,
     admin_client,
-    as_error,
     client_config,
     offsets,
     topic_id,
-    translated_errors,
 )
+from crmbot_core.kafka_errors import as_error, translated_errors
 from crmbot_core.ledger import Position
 from crmbot_core.telemetry import Logger
 from crmbot_core.topic_settings import check_topic_settings
@@ -210,7 +209,7 @@ class Subscription:
                 f"{self._topic} partition {message.partition()}: data loss: Kafka no longer has the next "
                 f"message ({error.str()}); start the consumer again to see what is missing"
             )
-        meaning = as_error(error)
+        meaning = as_error(error, f"Read on topic {self._topic}")
         if not isinstance(meaning, TransientError):
             raise meaning
         self._logger.warning("kafka", reason=str(meaning))

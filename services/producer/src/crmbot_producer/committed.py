@@ -6,7 +6,8 @@ from collections.abc import Generator, Mapping, Sequence
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
 from crmbot_core.errors import StoppedError, TransientError
-from crmbot_core.kafka import LATEST, admin_client, as_error, client_config, offsets, translated_errors
+from crmbot_core.kafka import LATEST, admin_client, client_config, offsets
+from crmbot_core.kafka_errors import as_error, translated_errors
 
 _TIMEOUT_SECONDS = 30.0
 
@@ -78,5 +79,5 @@ def _position_after(message: Message) -> int:
             f"({error.str()}); the consumer says what to do"
         )
     if error.code() != KafkaError._PARTITION_EOF:
-        raise as_error(error)
+        raise as_error(error, f"Read on topic {message.topic()}")
     return offset

@@ -16,8 +16,8 @@ from crmbot_core.kafka import (
     client_config,
     offsets,
     partition_count,
-    translated_errors,
 )
+from crmbot_core.kafka_errors import translated_errors
 from crmbot_core.topic_settings import check_topic_settings
 from crmbot_producer.chain import ChainedPage
 from crmbot_producer.committed import committed_messages
@@ -51,6 +51,7 @@ class PageSender:
         self._stream = stream
         self._topic = topic
         self._mrf = mrf
+        self._right = f"Write on topics {topic} and {STATE_TOPIC}"
         self._admin = admin_client(settings)
         check_topic_settings(self._admin, STATE_TOPIC)
         most_bytes = int(check_topic_settings(self._admin, topic)["max.message.bytes"])
@@ -81,7 +82,7 @@ class PageSender:
 
     def send(self, page: ChainedPage) -> None:
         """Commit the page together with its source offset."""
-        with translated_errors():
+        with translated_errors(self._right):
             self._producer.begin_transaction()
             # Faster than produce_batch, and Kafka has the first messages while the last ones are handed over.
             # A deque of no length makes the calls faster than a loop.
@@ -98,7 +99,7 @@ class PageSender:
 
     def commit_offsets(self, offsets: Iterable[SourceOffset]) -> None:
         """Commit source offsets without a page, all or none."""
-        with translated_errors():
+        with translated_errors(self._right):
             self._producer.begin_transaction()
             for offset in offsets:
                 self._produce_offset(offset)

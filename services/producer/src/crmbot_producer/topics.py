@@ -57,7 +57,7 @@ def make_topics(
     made = []
     for name, answer in admin.create_topics(wanted, request_timeout=ADMIN_TIMEOUT_SECONDS).items():
         try:
-            wait_for(answer)
+            wait_for(answer, f"Create on topic {name}")
             made.append(name)
         except CrmBotError as error:
             if not _already_there(error):
@@ -91,7 +91,7 @@ def _put_settings_right(admin: AdminClient, topic: str, say: Callable[[str], Non
     ]
     resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=entries)
     (answer,) = admin.incremental_alter_configs([resource], request_timeout=ADMIN_TIMEOUT_SECONDS).values()
-    wait_for(answer)
+    wait_for(answer, f"AlterConfigs on topic {topic}")
     for name, value in wrong.items():
         say(f"{topic}: {name} is {value} now, was {found.get(name)}")
 
@@ -101,7 +101,7 @@ def _raise_partitions(admin: AdminClient, topic: str, partitions: int) -> None:
         [NewPartitions(topic, partitions)], request_timeout=ADMIN_TIMEOUT_SECONDS
     )
     try:
-        wait_for(answers[topic])
+        wait_for(answers[topic], f"Alter on topic {topic}")
     except CrmBotError:
         # Two at once: the other one was faster.
         if partition_count(admin, topic) != partitions:

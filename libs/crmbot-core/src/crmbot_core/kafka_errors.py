@@ -1,0 +1,92 @@
+"""What Kafka's errors mean for the user."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from confluent_kafka import KafkaError, KafkaException
+
+from crmbot_core.errors import ConfigurationError, CrmBotError, StoppedError, TransientError
+from crmbot_core.settings import variable_name
+
+_CONFIGURATION_CODES = frozenset(
+    {
+        KafkaError._INVALID_ARG,
+        KafkaError._SSL,
+        KafkaError.UNSUPPORTED_SASL_MECHANISM,
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+        KafkaError._UNKNOWN_TOPIC,
+        KafkaError._UNKNOWN_PARTITION,
+        KafkaError.MSG_SIZE_TOO_LARGE,
+    }
+)
+# With the right that is missing, where the caller has no other in mind.
+_AUTHORIZATION_CODES = {
+    KafkaError.TOPIC_AUTHORIZATION_FAILED: "Read or Write on the topic",
+    KafkaError.GROUP_AUTHORIZATION_FAILED: "Read on the consumer group",
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED: "on the cluster",
+    KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED: "Write on the transactional id",
+}
+_SILENCE_CODES = frozenset(
+    {KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._RESOLVE}
+)
+# With TLS 1.3 the client hears of a refused certificate, or of one that it lacks, after its own handshake.
+_SSL_ALERT = "SSL alert number"
+_PASSWORD_CODES = frozenset({KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED})
+_FENCED_CODES = frozenset({KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH})
+
+
+def as_error(error: KafkaError, topic_right: str = "") -> CrmBotError:
+    """Return what a Kafka error means for the user: wrong settings, fenced, or worth another try.
+
+    Args:
+        error: what the client reports.
+        topic_right: what the user lacks if it is a right on a topic, such as "Read on crm_bot_actions_mrf1".
+    """
+    text = error.str()
+    if error.code() in _AUTHORIZATION_CODES:
+        is_of_topic = error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED
+        right = (topic_right if is_of_topic else "") or _AUTHORIZATION_CODES[error.code()]
+        return ConfigurationError(f"Kafka: {text}; its user needs the right {right}: docs/install.md")
+    if error.code() in _CONFIGURATION_CODES:
+        if text.startswith("No such configuration property"):
+            name = variable_name(text.split('"')[1])
+            return ConfigurationError(f"{name}: Kafka knows no such setting; correct or remove the variable")
+        return ConfigurationError(f"Kafka: {text}")
+    if error.code() in _PASSWORD_CODES:
+        return ConfigurationError(f"Kafka: {text}; check KAFKA_SASL_USERNAME, _PASSWORD and _MECHANISM")
+    if _SSL_ALERT in text:
+        return ConfigurationError(f"Kafka does not take the client's certificate: {text}")
+    if error.code() in _FENCED_CODES:
+        # Both look alike to the client.
+        return StoppedError(
+            f"another process has taken over, or Kafka gave up a transaction that took too long: {text}"
+        )
+    if error.fatal():
+        return CrmBotError(f"the Kafka client cannot go on: {text}")
+    if error.code() in _SILENCE_CODES:
+        return TransientError(f"Kafka does not answer: {text}; if that lasts, check KAFKA_BOOTSTRAP_SERVERS")
+    return TransientError(f"Kafka: {text}")
+
+
+@contextmanager
+def translated_errors(topic_right: str = "") -> Iterator[None]:
+    """Turn KafkaException into the error that `as_error` makes of it."""
+    try:
+        yield
+    except KafkaException as exception:
+        error = exception.args[0]
+        raise as_error(error, topic_right) from exception
+
+
+@contextmanager
+def missing_topic_named(topic: str) -> Iterator[None]:
+    """Say how to make the topic when the broker answers that there is none."""
+    try:
+        yield
+    except ConfigurationError as error:
+        cause = error.__cause__
+        if isinstance(cause, KafkaException) and cause.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+            raise ConfigurationError(
+                f"there is no topic {topic}: make it with `crmbot-producer topics`"
+            ) from None
+        raise

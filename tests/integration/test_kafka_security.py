@@ -1,0 +1,279 @@
+"""A broker with SASL_SSL, client certificates and ACLs: the rights are those of docs/install.md."""
+
+import itertools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from confluent_kafka.admin import (
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    ResourceType,
+)
+
+from devstack import Postgres
+from devstack.certificates import Authority
+from devstack.secured import SecuredKafka
+from tests.integration.road import Road, Service, wait_until
+from tests.integration.secured import grant, mtls, revoke, rights, sasl, set_password
+
+_NUMBERS = itertools.count(900)
+_PASSWORD = "correct horse battery staple"
+_USER = "crm_bot"
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture(scope="module")
+def secured(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> Iterator[SecuredKafka]:
+    """A broker on which the user has all rights of the docs, with a password and with a certificate."""
+    with SecuredKafka(tmp_path_factory.mktemp("secured"), authority) as kafka:
+        set_password(kafka, _USER, _PASSWORD)
+        grant(kafka, _USER, *rights())
+        yield kafka
+
+
+@pytest.fixture
+def road(secured: SecuredKafka, authority: Authority, postgres: Postgres, tmp_path: Path) -> Iterator[Road]:
+    """An MRF whose services have a password; nothing is made yet."""
+    variables = sasl(secured, authority, _USER, _PASSWORD)
+    road = Road(f"mrf{next(_NUMBERS)}", tmp_path, secured.bootstrap_servers, postgres.dsn, variables)
+    try:
+        yield road
+    finally:
+        road.close()
+
+
+def last_words(service: Service) -> str:
+    return service.log.read_text().splitlines()[-1]
+
+
+@pytest.mark.parametrize("protocol", ["SASL_SSL", "SSL"])
+def test_every_command_works_with_the_rights_of_the_docs(
+    road: Road, secured: SecuredKafka, authority: Authority, protocol: str
+) -> None:
+    if protocol == "SSL":
+        road.extra = mtls(secured, authority, authority.issue(_USER))
+    road.set_up()
+    road.backfill(1_000)
+    running = [
+        road.produce("actions"),
+        road.produce("nature"),
+        road.consume("actions"),
+        road.consume("nature"),
+    ]
+    road.wait_for_all("actions")
+    road.wait_for_all("nature")
+    assert [service.terminate() for service in running] == [0, 0, 0, 0]
+
+    road.extra["PARTITIONS"] = "4"
+    road.must("crmbot-producer", "topics")
+    road.must("crmbot-producer", "repartition", "--stream", "actions")
+    road.must("crmbot-producer", "resend", "--stream", "nature")
+    road.recreate(f"crm_bot_actions_{road.mrf}")
+    road.must("crmbot-consumer", "adopt-topic", "--stream", "actions")
+    road.must("crmbot-producer", "resend", "--stream", "actions")
+    road.must("crmbot-generator", "live", "--rate", "200", "--seconds", "1")
+    running = [
+        road.produce("actions"),
+        road.produce("nature"),
+        road.consume("actions"),
+        road.consume("nature"),
+    ]
+    assert road.audit(wait=60)["clean"]
+    assert [service.terminate() for service in running] == [0, 0, 0, 0]
+
+
+def produce(road: Road) -> Service:
+    return road.produce("actions")
+
+
+def consume(road: Road) -> Service:
+    return road.consume("actions")
+
+
+def make_topics(road: Road) -> Service:
+    return road.start("crmbot-producer", "topics")
+
+
+def make_topics_of_another_mrf(road: Road) -> Service:
+    return road.start("crmbot-producer", "topics", MRF=f"mrf{next(_NUMBERS)}")
+
+
+def add_partitions(road: Road) -> Service:
+    return road.start("crmbot-producer", "topics", PARTITIONS="5")
+
+
+def make_topics_after_somebody_has_set_compaction(road: Road) -> Service:
+    change = ConfigEntry("cleanup.policy", "compact", incremental_operation=AlterConfigOpType.SET)
+    topic = ConfigResource(ResourceType.TOPIC, f"crm_bot_nature_{road.mrf}", incremental_configs=[change])
+    admin = AdminClient({"bootstrap.servers": road.bootstrap})
+    (answer,) = admin.incremental_alter_configs([topic]).values()
+    answer.result(30)
+    return make_topics(road)
+
+
+# The operations taken away (AlterConfigs implies DescribeConfigs), who misses them, and what it says.
+MISSED = [
+    (("topic", "Read"), consume, "Read on topic crm_bot_actions_"),
+    (("topic", "Read"), produce, "Read on topic crm_bot_"),
+    (("topic", "Write"), produce, "Write on topics crm_bot_actions_"),
+    (("topic", "DescribeConfigs", "AlterConfigs"), consume, "DescribeConfigs on topic crm_bot_actions_"),
+    (
+        ("topic", "DescribeConfigs", "AlterConfigs"),
+        produce,
+        "DescribeConfigs on topic crm_bot_producer_state",
+    ),
+    (("topic", "Create"), make_topics_of_another_mrf, "Create on topic crm_bot_"),
+    (("topic", "Alter"), add_partitions, "Alter on topic crm_bot_"),
+    (
+        ("topic", "AlterConfigs"),
+        make_topics_after_somebody_has_set_compaction,
+        "AlterConfigs on topic crm_bot_nature_",
+    ),
+    (("group", "Read"), consume, "Read on the consumer group"),
+    (("transactional id", "Write"), produce, "Write on the transactional id"),
+]
+
+
+@pytest.mark.parametrize(("missing", "command", "words"), MISSED)
+def test_a_right_that_is_missing_is_named(
+    road: Road,
+    secured: SecuredKafka,
+    missing: tuple[str, ...],
+    command: Callable[[Road], Service],
+    words: str,
+) -> None:
+    road.set_up()
+    road.backfill(100)
+    if command is produce and "Read" in missing:
+        road.send_all()  # or there is nothing to read
+    taken = [right for right in rights() if right.resource == missing[0] and right.operation in missing[1:]]
+    for right in taken:
+        revoke(secured, _USER, right)
+    try:
+        service = command(road)
+        assert service.exit_code() == 2
+    finally:
+        grant(secured, _USER, *taken)
+    assert f"its user needs the right {words}" in last_words(service)
+
+
+def test_every_right_of_the_docs_is_missed_by_a_command() -> None:
+    missed = {(resource, operation) for (resource, *operations), _, _ in MISSED for operation in operations}
+    needed = {(right.resource, right.operation) for right in rights()}
+    assert needed - missed == {("cluster", "DescribeConfigs")}, (
+        "without it consumers take the classic protocol"
+    )
+
+
+def test_without_rights_on_the_cluster_consumers_take_the_classic_protocol(
+    road: Road, secured: SecuredKafka
+) -> None:
+    road.set_up()
+    (right,) = (right for right in rights() if right.resource == "cluster")
+    revoke(secured, _USER, right)
+    try:
+        consumer = road.consume("actions")
+        wait_until(lambda: consumer.get("/readyz")[0] == 200, "it is a member")
+    finally:
+        grant(secured, _USER, right)
+    assert '"protocol": "classic"' in consumer.log.read_text()
+
+
+def test_a_right_that_is_taken_away_from_running_services_is_named(road: Road, secured: SecuredKafka) -> None:
+    road.set_up()
+    road.backfill(100)
+    producer, consumer = road.produce("actions"), road.consume("actions")
+    road.wait_for_all("actions")
+    taken = [
+        right for right in rights() if right.resource == "topic" and right.operation in ("Read", "Write")
+    ]
+    for right in taken:
+        revoke(secured, _USER, right)
+    try:
+        road.must("crmbot-generator", "live", "--rate", "100", "--seconds", "1")
+        assert [producer.exit_code(), consumer.exit_code()] == [2, 2]
+    finally:
+        grant(secured, _USER, *taken)
+    assert "needs the right Write on topics" in last_words(producer)
+    assert "needs the right Read on topic" in last_words(consumer)
+
+
+def test_a_password_that_is_changed_while_services_run(
+    road: Road, secured: SecuredKafka, authority: Authority
+) -> None:
+    """Connections that are open live on; whoever has to connect again with the old password ends with 2."""
+    user = "rotated"
+    grant(secured, user, *rights())
+    set_password(secured, user, "first")
+    road.extra = sasl(secured, authority, user, "first") | {"STUCK_MINUTES": "0.5"}
+    road.set_up()
+    road.backfill(100)
+    producer, consumer = road.produce("actions"), road.consume("actions")
+    road.wait_for_all("actions")
+    set_password(secured, user, "second")
+    road.must("crmbot-generator", "live", "--rate", "100", "--seconds", "1")
+    road.wait_for_all("actions")
+    secured.stop()
+    secured.start()
+    road.must("crmbot-generator", "live", "--rate", "100", "--seconds", "1")
+    assert [producer.exit_code(120), consumer.exit_code(120)] == [2, 2]
+    assert "check KAFKA_SASL_USERNAME" in last_words(producer)
+    assert "check KAFKA_SASL_USERNAME" in last_words(consumer)
+    road.extra = sasl(secured, authority, user, "second")
+    producer, consumer = road.produce("actions"), road.consume("actions")
+    road.wait_for_all("actions")
+    assert road.query("SELECT count(DISTINCT event_id) FROM {actions}") == [(road.in_file("actions"),)]
+
+
+REFUSED = {
+    "a wrong password": "invalid credentials",
+    "an unknown user": "invalid credentials",
+    "another mechanism": "supported mechanisms: SCRAM-SHA-512",
+    "an authority that did not sign the broker's certificate": "certificate verify failed",
+    "a name that is not in the broker's certificate": "certificate verify failed",
+    "a file that is not there": "KAFKA_SSL_CA_LOCATION: '/nowhere/ca.pem' is not there",
+    "a certificate that has expired": "does not take the client's certificate",
+    "a certificate of another authority": "does not take the client's certificate",
+    "no certificate": "does not take the client's certificate",
+    "the key of another certificate": "KAFKA_SSL_KEY_LOCATION",
+}
+
+
+@pytest.mark.parametrize("flaw", REFUSED)
+def test_a_client_that_the_broker_refuses_ends_with_one_line(
+    road: Road, secured: SecuredKafka, authority: Authority, tmp_path: Path, flaw: str
+) -> None:
+    (tmp_path / "other").mkdir()
+    other = Authority(tmp_path / "other")
+    password = sasl(secured, authority, _USER, _PASSWORD)
+    certificate = mtls(secured, authority, authority.issue(_USER))
+    road.extra = {
+        "a wrong password": password | {"KAFKA_SASL_PASSWORD": "wrong"},
+        "an unknown user": password | {"KAFKA_SASL_USERNAME": "nobody"},
+        "another mechanism": password | {"KAFKA_SASL_MECHANISM": "PLAIN"},
+        "an authority that did not sign the broker's certificate": password
+        | {"KAFKA_SSL_CA_LOCATION": str(other.ca)},
+        "a name that is not in the broker's certificate": password
+        | {"KAFKA_BOOTSTRAP_SERVERS": secured.sasl_servers.replace("127.0.0.1", "localhost")},
+        "a file that is not there": password | {"KAFKA_SSL_CA_LOCATION": "/nowhere/ca.pem"},
+        "a certificate that has expired": mtls(secured, authority, authority.issue("late", has_expired=True)),
+        "a certificate of another authority": mtls(secured, authority, other.issue(_USER)),
+        "no certificate": certificate | {"KAFKA_SSL_CERTIFICATE_LOCATION": "", "KAFKA_SSL_KEY_LOCATION": ""},
+        "the key of another certificate": certificate
+        | {"KAFKA_SSL_KEY_LOCATION": str(other.issue(_USER).key)},
+    }[flaw]
+    road.must("crmbot-consumer", "migrate")
+    road.must("crmbot-generator", "backfill", "--rows", "10")
+    services = [make_topics(road), produce(road), consume(road)]
+    assert [service.exit_code() for service in services] == [2, 2, 2]
+    for service in services:
+        assert REFUSED[flaw] in last_words(service)
+        assert _PASSWORD not in service.log.read_text()
+    assert services[0].log.read_text().count("\n") == 1
