@@ -18,7 +18,7 @@ from confluent_kafka.admin import (
 )
 
 from devstack.certificates import Authority, Certificate
-from devstack.secured import SASL_MECHANISM, SecuredKafka
+from devstack.secured_kafka import SASL_MECHANISM, SecuredKafka
 
 _INSTALL = Path(__file__).parents[2] / "docs" / "install.md"
 _ROW = re.compile(

@@ -15,7 +15,7 @@ from confluent_kafka.admin import (
 
 from devstack import Postgres
 from devstack.certificates import Authority
-from devstack.secured import SecuredKafka
+from devstack.secured_kafka import SecuredKafka
 from tests.integration.road import Road, Service, wait_until
 from tests.integration.secured import grant, mtls, revoke, rights, sasl, set_password
 
@@ -58,7 +58,13 @@ def test_every_command_works_with_the_rights_of_the_docs(
     road: Road, secured: SecuredKafka, authority: Authority, protocol: str
 ) -> None:
     if protocol == "SSL":
-        road.extra = mtls(secured, authority, authority.issue(_USER))
+        certificate = authority.issue(_USER)
+        road.extra = mtls(secured, authority, certificate) | {
+            "KAFKA_SSL_CERTIFICATE_LOCATION": "",  # as a Secret's variables give it
+            "KAFKA_SSL_KEY_LOCATION": "",
+            "KAFKA_SSL_CERTIFICATE_PEM": certificate.chain.read_text(),
+            "KAFKA_SSL_KEY_PEM": certificate.key.read_text(),
+        }
     road.set_up()
     road.backfill(1_000)
     running = [

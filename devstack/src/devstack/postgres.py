@@ -80,6 +80,10 @@ class Postgres(Server):
         nobody = pwd.getpwnam("nobody")
         return nobody.pw_uid, nobody.pw_gid
 
+    def _programs(self) -> Path:
+        """Return the folder of the server's programs."""
+        return bin_directory()
+
     def _prepare(self) -> list[str]:
         if not self._data.exists():
             self._initialise()
@@ -99,7 +103,7 @@ class Postgres(Server):
             **self._settings,
         }
         options = [f"--{name}={value}" for name, value in settings.items()]
-        return [str(bin_directory() / "postgres"), "-D", str(self._data), *options]
+        return [str(self._programs() / "postgres"), "-D", str(self._data), *options]
 
     def _answers(self) -> bool:
         try:
@@ -116,7 +120,7 @@ class Postgres(Server):
         _write_private(password_file, f"{password}\n")
         self._run(
             [
-                *(str(bin_directory() / "initdb"), "-D", str(new), "--username=postgres"),
+                *(str(self._programs() / "initdb"), "-D", str(new), "--username=postgres"),
                 *("--encoding=UTF8", "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"),
                 *("--auth-local=trust", "--auth-host=scram-sha-256", f"--pwfile={password_file}"),
             ]

@@ -27,6 +27,18 @@ _CONFIGURATION_ERRORS = (
 )
 # Greenplum's errors of class 53 that no retry mends, by what their messages say.
 _PERMANENT_LIMITS = ("requires more resources than resource queue allows", "insufficient memory reserved")
+# Of connections, for which libpq gives no SQLSTATE: passwords, roles, databases, certificates. A server that
+# speaks another language than English is one that does not answer, with its words.
+_REFUSALS = (
+    "password authentication failed",
+    "no password supplied",
+    "pg_hba.conf",
+    "does not exist",
+    "certificate",
+    "private key",
+    "alert unknown ca",
+    "server does not support SSL",
+)
 _NAME_BYTES = 63  # of application_name
 # Classes of SQLSTATE for which the same statement may succeed later: connection, resources, operator, system;
 # 25006 is a standby that took over, 40 are deadlocks, 55 locks, 58M01 is Greenplum's lost segment.
@@ -74,8 +86,8 @@ def connect(settings: WarehouseSettings, work: str = "", lock_seconds: float = 0
     except psycopg.ProgrammingError as error:
         raise ConfigurationError(f"WAREHOUSE_DSN: {_first_line(error)}") from None
     except psycopg.OperationalError as error:
-        # libpq gives no SQLSTATE for a failed connection: a role or database that is missing looks like a
-        # server that is down, and both may appear later.
+        if any(refusal in str(error) for refusal in _REFUSALS):
+            raise ConfigurationError(f"the warehouse refuses the connection: {_first_line(error)}") from None
         raise TransientError(f"the warehouse does not answer: {_first_line(error)}") from error
     return connection
 

@@ -1,0 +1,83 @@
+"""A PostgreSQL that takes encrypted connections only, from the binaries that zonky builds with OpenSSL."""
+
+import platform
+import shutil
+import tarfile
+import zipfile
+from pathlib import Path
+from urllib.request import urlretrieve
+
+from jgo.constants import MAVEN_CENTRAL_URL
+from platformdirs import user_cache_path
+
+from devstack.certificates import Authority
+from devstack.postgres import Postgres
+from devstack.server import DevstackError, lock
+
+_VERSION = "18.4.0"
+_ARCHITECTURES = {"x86_64": "linux-amd64", "aarch64": "linux-arm64v8"}
+# In order. The superuser comes as to any other server of devstack.
+_CLIENTS = """
+host    all          postgres 127.0.0.1/32 scram-sha-256
+hostssl certificates all      127.0.0.1/32 cert
+hostssl all          all      127.0.0.1/32 scram-sha-256
+"""
+
+
+class SecuredPostgres(Postgres):
+    """A PostgreSQL on a port of 127.0.0.1 that shows a certificate, and takes encrypted connections only.
+
+    Roles need a password; in the database `certificates`, a certificate with the role's name.
+    """
+
+    def __init__(self, directory: Path, authority: Authority) -> None:
+        """Describe a server; nothing runs before `start`."""
+        server = authority.issue("warehouse", "127.0.0.1")
+        clients = directory / "pg_hba.conf"
+        clients.write_text(_CLIENTS)
+        settings = {
+            "ssl": "on",
+            "ssl_cert_file": str(server.chain),
+            "ssl_key_file": str(server.key),
+            "ssl_ca_file": str(authority.ca),
+            "hba_file": str(clients),
+        }
+        super().__init__(directory, tcp=True, settings=settings)
+
+    def _programs(self) -> Path:
+        return _downloaded() / "bin"
+
+
+def _downloaded() -> Path:
+    """Return the folder of the binaries, downloading them into the user's cache the first time (15 MB)."""
+    architecture = _ARCHITECTURES.get(platform.machine())
+    if platform.system() != "Linux" or architecture is None:
+        raise DevstackError("a PostgreSQL with OpenSSL is downloaded for Linux on x86_64 and aarch64 only")
+    home = user_cache_path("crmbot-devstack") / f"postgres-{_VERSION}"
+    if not home.is_dir():
+        home.parent.mkdir(parents=True, exist_ok=True)
+        with lock(home.parent / "lock", wait=True):
+            if not home.is_dir():
+                _download(architecture, home)
+    return home
+
+
+def _download(architecture: str, home: Path) -> None:
+    artifact = f"embedded-postgres-binaries-{architecture}"
+    url = f"{MAVEN_CENTRAL_URL}/io/zonky/test/postgres/{artifact}/{_VERSION}/{artifact}-{_VERSION}.jar"
+    staging = home.with_name(f"{home.name}.part")
+    shutil.rmtree(staging, ignore_errors=True)
+    staging.mkdir()
+    try:
+        jar, _ = urlretrieve(url, staging / "postgres.jar")
+    except OSError as error:
+        raise DevstackError(
+            f"PostgreSQL {_VERSION} can't be downloaded: {url}: {error}; check the network and start again"
+        ) from error
+    with zipfile.ZipFile(jar) as archive:
+        (name,) = (name for name in archive.namelist() if name.endswith(".txz"))
+        archive.extract(name, staging)
+    with tarfile.open(staging / name) as binaries:
+        binaries.extractall(staging / "postgres", filter="data")
+    (staging / "postgres").rename(home)
+    shutil.rmtree(staging)

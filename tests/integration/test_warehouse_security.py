@@ -1,0 +1,191 @@
+"""A warehouse with TLS and four roles, made by the SQL that docs/install.md prints."""
+
+import itertools
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from devstack import Kafka
+from devstack.certificates import Authority, Certificate
+from devstack.secured_postgres import SecuredPostgres
+from tests.integration.road import Road, Service, wait_until
+
+_INSTALL = Path(__file__).parents[2] / "docs" / "install.md"
+_NUMBERS = itertools.count(800)
+_PASSWORD = "correct horse battery staple"
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture(scope="module")
+def secured(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> Iterator[SecuredPostgres]:
+    """A server with two databases, `passwords` and `certificates`, and the docs' roles in both."""
+    with SecuredPostgres(tmp_path_factory.mktemp("secured"), authority) as postgres:
+        roles, grants = statements()
+        with psycopg.connect(postgres.dsn, autocommit=True) as connection:
+            connection.execute("CREATE ROLE analysts")
+            connection.execute(roles.encode())
+            for database in ("passwords", "certificates"):
+                connection.execute(f"CREATE DATABASE {database}".encode())
+                with psycopg.connect(postgres.dsn, dbname=database, autocommit=True) as inside:
+                    inside.execute(grants.encode())
+        yield postgres
+
+
+def statements() -> tuple[str, str]:
+    """Return the SQL of docs/install.md: what makes the roles, and the rest."""
+    block = re.search(
+        r"^    CREATE ROLE crm_bot_owner.*?^(?=\S)", _INSTALL.read_text(), re.MULTILINE | re.DOTALL
+    )
+    assert block
+    lines = [line.strip().replace("…", _PASSWORD) for line in block[0].splitlines()]
+    roles = [line for line in lines if line.startswith("CREATE ROLE")]
+    return "\n".join(roles), "\n".join(line for line in lines if line not in roles)
+
+
+def role(secured: SecuredPostgres, authority: Authority, name: str, **parts: object) -> dict[str, str]:
+    """Return the variables with which a role connects to `passwords`; `parts` of the DSN come on top."""
+    place = {"host": "127.0.0.1", "port": secured.port, "dbname": "passwords", "user": f"crm_bot_{name}"}
+    tls = {"sslmode": "verify-full", "sslrootcert": authority.ca}
+    return {
+        "WAREHOUSE_DSN": make_conninfo("", **{k: str(v) for k, v in (place | tls | parts).items()}),
+        "WAREHOUSE_PASSWORD": _PASSWORD,
+    }
+
+
+def with_certificate(certificate: Certificate) -> dict[str, object]:
+    return {"dbname": "certificates", "sslcert": certificate.chain, "sslkey": certificate.key}
+
+
+@pytest.fixture
+def road(kafka: Kafka, secured: SecuredPostgres, tmp_path: Path) -> Iterator[Road]:
+    """An MRF with topics; `query` comes as superuser."""
+    dsn = make_conninfo(secured.dsn, dbname="passwords", options="-c search_path=crm_bot")
+    road = Road(f"mrf{next(_NUMBERS)}", tmp_path, kafka.bootstrap_servers, dsn)
+    road.must("crmbot-producer", "topics")
+    try:
+        yield road
+    finally:
+        road.close()
+
+
+def last_words(service: Service) -> str:
+    return service.log.read_text().splitlines()[-1]
+
+
+@pytest.mark.parametrize("database", ["passwords", "certificates"])
+def test_each_role_can_do_its_work(
+    road: Road, secured: SecuredPostgres, authority: Authority, tmp_path: Path, database: str
+) -> None:
+    def variables(name: str) -> dict[str, str]:
+        if database == "passwords":
+            return role(secured, authority, name)
+        with_its_own = with_certificate(authority.issue(f"crm_bot_{name}"))
+        return role(secured, authority, name, **with_its_own) | {"WAREHOUSE_PASSWORD": ""}
+
+    road.dsn = make_conninfo(road.dsn, dbname=database)
+    road.must("crmbot-consumer", "migrate", **variables("owner"))
+    road.backfill(1_000)
+    loader = variables("loader")
+    running = [road.produce(stream) for stream in ("actions", "nature")]
+    running += [road.consume(stream, **loader) for stream in ("actions", "nature")]
+    road.wait_for_all("actions")
+    road.wait_for_all("nature")
+    road.must("crmbot-producer", "audit", "--wait", "30", **variables("auditor"))
+    assert [service.terminate() for service in running] == [0, 0, 0, 0]
+    road.must("crmbot-consumer", "rejects", "list", "--stream", "actions", **loader)
+    road.must("crmbot-producer", "resend", "--stream", "actions", **loader)
+    for stream in ("actions", "nature"):
+        files = {"OUTPUT_DIR": str(tmp_path), "STREAM": stream}
+        road.must("crmbot-exporter", "export", **variables("exporter"), **files)
+        assert (tmp_path / f"{stream}_{road.mrf}.xlsx").exists()
+
+
+def test_no_role_can_change_what_is_loaded(
+    road: Road, secured: SecuredPostgres, authority: Authority
+) -> None:
+    road.must("crmbot-consumer", "migrate", **role(secured, authority, "owner"))
+    for name in ("loader", "exporter", "auditor"):
+        dsn = role(secured, authority, name)["WAREHOUSE_DSN"]
+        with psycopg.connect(dsn, password=_PASSWORD, autocommit=True) as connection:
+            for table in (f"crm_bot_actions_{road.mrf}", "crm_bot_ledger", "crm_bot_rejects"):
+                for statement in (f"DELETE FROM {table}", f"TRUNCATE {table}", f"DROP TABLE {table}"):
+                    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                        connection.execute(statement.encode())
+
+
+REFUSED = {
+    "a wrong password": "password authentication failed",
+    "no password": "no password supplied",
+    "an unknown role": "password authentication failed",
+    "an unknown database": 'database "nowhere" does not exist',
+    "a connection without encryption": "no pg_hba.conf entry",
+    "an authority that did not sign the server's certificate": "certificate verify failed",
+    "a name that is not in the server's certificate": "does not match host name",
+    "a file that is not there": 'root certificate file "/nowhere/ca.pem" does not exist',
+    "no certificate": "requires a valid client certificate",
+    "a certificate of another role": "certificate authentication failed",
+    "a certificate that has expired": "certificate expired",
+    "a certificate of another authority": "unknown ca",
+}
+
+
+@pytest.mark.parametrize("flaw", REFUSED)
+def test_a_client_that_the_warehouse_refuses_ends_with_one_line(
+    road: Road, secured: SecuredPostgres, authority: Authority, tmp_path: Path, flaw: str
+) -> None:
+    (tmp_path / "other").mkdir()
+    other = Authority(tmp_path / "other")
+    parts: dict[str, dict[str, object]] = {
+        "an unknown role": {"user": "nobody"},
+        "an unknown database": {"dbname": "nowhere"},
+        "a connection without encryption": {"sslmode": "disable"},
+        "an authority that did not sign the server's certificate": {"sslrootcert": other.ca},
+        "a name that is not in the server's certificate": {"host": "localhost"},
+        "a file that is not there": {"sslrootcert": "/nowhere/ca.pem"},
+        "no certificate": {"dbname": "certificates"},
+        "a certificate of another role": with_certificate(authority.issue("crm_bot_owner")),
+        "a certificate that has expired": with_certificate(
+            authority.issue("crm_bot_loader", has_expired=True)
+        ),
+        "a certificate of another authority": with_certificate(other.issue("crm_bot_loader")),
+    }
+    variables = role(secured, authority, "loader", **parts.get(flaw, {}))
+    password = {"a wrong password": "wrong", "no password": ""}.get(flaw, _PASSWORD)
+    consumer = road.consume("actions", **variables | {"WAREHOUSE_PASSWORD": password})
+    assert consumer.exit_code() == 2
+    assert REFUSED[flaw] in last_words(consumer)
+    assert _PASSWORD not in consumer.log.read_text()
+
+
+def test_a_password_that_is_changed_while_a_consumer_runs(
+    road: Road, secured: SecuredPostgres, authority: Authority
+) -> None:
+    """The connection that is open lives on; a new one with the old password ends the consumer with 2."""
+    road.must("crmbot-consumer", "migrate", **role(secured, authority, "owner"))
+    road.backfill(100)
+    variables = role(secured, authority, "loader")
+    producer, consumer = road.produce("actions"), road.consume("actions", **variables)
+    road.wait_for_all("actions")
+    try:
+        road.query("ALTER ROLE crm_bot_loader PASSWORD 'another'")
+        road.must("crmbot-generator", "live", "--rate", "100", "--seconds", "1")
+        road.wait_for_all("actions")
+        ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'crm_bot_loader'"
+        road.query(ended)
+        road.must("crmbot-generator", "live", "--rate", "100", "--seconds", "1")
+        assert consumer.exit_code() == 2
+        assert "password authentication failed" in last_words(consumer)
+        road.consume("actions", **variables | {"WAREHOUSE_PASSWORD": "another"})
+        road.wait_for_all("actions")
+    finally:
+        road.query(f"ALTER ROLE crm_bot_loader PASSWORD '{_PASSWORD}'")
+    wait_until(lambda: road.has_sent_all(producer), "all is sent")
+    assert road.query("SELECT count(DISTINCT event_id) FROM {actions}") == [(road.in_file("actions"),)]
