@@ -166,9 +166,8 @@ def test_keda_scales_on_the_group_and_the_topic_of_the_stream(stream: str) -> No
     assert "replicas" not in deployment["spec"]
     assert (spec["minReplicaCount"], spec["maxReplicaCount"]) == (1, 6)
     (trigger,) = spec["triggers"]
-    assert trigger["authenticationRef"] == {"name": "kafka-keda"}
     assert trigger["metadata"] == {
-        "bootstrapServersFromEnv": "KAFKA_BOOTSTRAP_SERVERS",
+        "bootstrapServers": "kafka.crm-bot.svc:9092,kafka2.example.com:9093",
         "topic": f"crm_bot_{stream}_mrf1",
         "consumerGroup": f"crmbot-consumer-crm_bot_{stream}_mrf1",
         "lagThreshold": "20000",
@@ -177,6 +176,44 @@ def test_keda_scales_on_the_group_and_the_topic_of_the_stream(stream: str) -> No
         "tls": "enable",
     }
     assert trigger["metadata"]["consumerGroup"] == group_id(trigger["metadata"]["topic"])
+    authentication = rendered.one("TriggerAuthentication", trigger["authenticationRef"]["name"])["spec"]
+    assert authentication["secretTargetRef"] == [
+        {"parameter": "username", "name": "kafka-crm-bot", "key": "KAFKA_SASL_USERNAME"},
+        {"parameter": "password", "name": "kafka-crm-bot", "key": "KAFKA_SASL_PASSWORD"},
+    ]
+    assert authentication["configMapTargetRef"] == [
+        {"parameter": "ca", "name": "corporate-ca", "key": "ca.crt"}
+    ]
+
+
+def test_keda_comes_with_a_certificate_or_with_an_authentication_that_is_there() -> None:
+    rendered = Rendered(CI / "keda-values.yaml", kafka__config__KAFKA_SECURITY_PROTOCOL='"SSL"')
+    targets = rendered.one("TriggerAuthentication", "mrf1-kafka")["spec"]["secretTargetRef"]
+    assert [target["key"] for target in targets] == ["KAFKA_SSL_CERTIFICATE_PEM", "KAFKA_SSL_KEY_PEM"]
+    rendered = Rendered(
+        CI / "keda-values.yaml",
+        consumer__autoscaling__authentication__create="false",
+        consumer__autoscaling__authentication__ref='"of-the-platform"',
+    )
+    (trigger,) = rendered.one("ScaledObject", "mrf1-consumer-nature")["spec"]["triggers"]
+    assert trigger["authenticationRef"] == {"name": "of-the-platform"}
+    assert "TriggerAuthentication" not in rendered.kinds()
+
+
+@pytest.mark.parametrize(
+    ("value", "complaint"),
+    [
+        (
+            "consumer.autoscaling.authentication.create=false",
+            "set consumer.autoscaling.authentication.create",
+        ),
+        ("kafka.bootstrapServers=", "consumer.autoscaling needs kafka.bootstrapServers"),
+    ],
+)
+def test_what_keda_needs_is_named(value: str, complaint: str) -> None:
+    done = helm("template", "mrf1", str(CHART), f"--values={CI / 'keda-values.yaml'}", f"--set={value}")
+    assert done.returncode != 0
+    assert complaint in done.stderr
 
 
 def test_ca_files_are_mounted_where_the_clients_look() -> None:
