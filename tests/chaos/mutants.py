@@ -270,9 +270,9 @@ MUTANTS = (
         [
             Edit(
                 f"{_CONSUMER}/session.py",
-                "        self._hand_over(loader, Load(batches,",
+                "        self._hand_over(Load(batches,",
                 "        kafka.mirror({batch.partition: batch.end.next_offset for batch in batches})\n"
-                "        self._hand_over(loader, Load(batches,",
+                "        self._hand_over(Load(batches,",
             ),
             Edit(
                 f"{_CONSUMER}/kafka.py",

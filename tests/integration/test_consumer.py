@@ -225,7 +225,8 @@ class Rival:
     def __init__(self, road: Road) -> None:
         self.read_to: dict[int, int] = {}  # when a partition was assigned last
         settings = {"bootstrap.servers": road.bootstrap}
-        self.subscription = Subscription(settings, topic(road), self, structlog.get_logger())
+        logger = structlog.get_logger()
+        self.subscription = Subscription(settings, topic(road), self, logger, poll_seconds=300)
 
     def take(self, partitions: Sequence[int]) -> dict[int, Position]:
         return {}

@@ -74,7 +74,24 @@ class Subscription:
     of them, close this and open another.
     """
 
-    def __init__(self, settings: Mapping[str, str], topic: str, owner: Owner, logger: Logger) -> None:
+    def __init__(
+        self,
+        settings: Mapping[str, str],
+        topic: str,
+        owner: Owner,
+        logger: Logger,
+        *,
+        poll_seconds: float,
+    ) -> None:
+        """Join the group.
+
+        Args:
+            settings: of the Kafka client.
+            topic: to subscribe to.
+            owner: who works on the partitions.
+            logger: of the consumer.
+            poll_seconds: time between two polls after which the group takes the partitions away.
+        """
         self._topic = topic
         self._owner = owner
         self._logger = logger
@@ -97,6 +114,7 @@ class Subscription:
                         "fetch.wait.max.ms": 100,
                         # Its default of a second stops the fetching each time the queue has been full.
                         "fetch.queue.backoff.ms": 10,
+                        "max.poll.interval.ms": round(poll_seconds * 1000),
                     },
                     fixed={
                         **protocol,

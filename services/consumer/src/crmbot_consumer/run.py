@@ -61,10 +61,17 @@ class ConsumerRun:
     def _session(self) -> str | None:
         """Load until `stop` is set; return what has failed, if anything did."""
         session = Session(
-            self._settings, self._logger, self._waiting, self._progressed, self._idle, self._refused
+            self._settings,
+            self._logger,
+            self.health,
+            self._stop,
+            self._waiting,
+            self._progressed,
+            self._idle,
+            self._refused,
         )
         try:
-            session.run(self._kafka_settings, self._stop, self.health)
+            session.run(self._kafka_settings)
         except TransientError as error:
             if isinstance(error, RefusedRowsError):
                 self._refused |= error.reasons

@@ -5,7 +5,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 
@@ -14,6 +14,7 @@ from crmbot_consumer.batch import Preparation
 from crmbot_consumer.chain import Orders
 from crmbot_consumer.copy_text import copy_columns, copy_text
 from crmbot_consumer.kafka import Buffer, Subscription
+from crmbot_consumer.loader import Loader
 from crmbot_consumer.messages import PartitionBatch
 from crmbot_consumer.poison import Limits, Tally
 from crmbot_consumer.refused import Place, refused_rows
@@ -28,6 +29,8 @@ _POLL_MESSAGES = 10_000
 # The loader's thread wakes up for every piece of COPY that the server takes; with Python's 5 ms it would wait
 # for the thread that prepares the next batch longer than for the server.
 _SWITCH_SECONDS = 0.0002
+# While the main loop waits for the warehouse, it does not poll.
+_POLL_SPARE_SECONDS = 120.0
 # A batch is tens of thousands of tuples without cycles; with Python's 700 the collector would look at them
 # all again and again.
 _GARBAGE_OBJECTS = 100_000
@@ -51,6 +54,8 @@ class Session:
         self,
         settings: ConsumerSettings,
         logger: Logger,
+        health: Health,
+        stop: threading.Event,
         waiting: metrics.Waiting,
         on_progress: Callable[[], None],
         on_idle: Callable[[Mapping[int, int]], None],
@@ -61,6 +66,8 @@ class Session:
         Args:
             settings: of the consumer.
             logger: of the consumer.
+            health: hears that the main loop goes round, and that the group has admitted the consumer.
+            stop: ends the session.
             waiting: hears how old the oldest message is that is not loaded.
             on_progress: called when a load has landed.
             on_idle: called now and then while nothing is at work, with the offset up to which each partition
@@ -69,6 +76,8 @@ class Session:
         """
         self._settings = settings
         self._logger = logger
+        self._health = health
+        self._stop = stop
         self._waiting = waiting
         self._on_progress = on_progress
         self._on_idle = on_idle
@@ -79,43 +88,56 @@ class Session:
         self._prepare = Preparation(settings.contract, settings.mrf, refused)
         columns = copy_columns(settings.contract)
         self._warehouse = Warehouse(settings, settings.contract, settings.mrf, columns, settings.lock_seconds)
+        self._loader = Loader(
+            self._warehouse,
+            health,
+            stop,
+            logger,
+            drain_seconds=settings.drain_seconds,
+            longest_seconds=settings.stuck_minutes * 60,
+        )
         self._buffer = Buffer()
         self._positions: dict[int, Position] = {}
         self._orders: dict[int, Orders] = {}
         self._tallies: dict[int, Tally] = {}
         self._flight: Flight | None = None
 
-    def run(self, kafka_settings: Mapping[str, str], stop: threading.Event, health: Health) -> None:
+    def run(self, kafka_settings: Mapping[str, str]) -> None:
         """Load until `stop` is set, or until something fails."""
         sys.setswitchinterval(_SWITCH_SECONDS)
         gc.set_threshold(_GARBAGE_OBJECTS)
-        with closing(self._warehouse), ThreadPoolExecutor(1, thread_name_prefix="load") as loader:
-            self._warehouse.check()
-            kafka = Subscription(kafka_settings, self._settings.topic, self, self._logger)
+        with closing(self._warehouse), closing(self._loader):
+            self._loader.run(self._warehouse.check)
+            kafka = Subscription(
+                kafka_settings,
+                self._settings.topic,
+                self,
+                self._logger,
+                poll_seconds=self._loader.longest_seconds + _POLL_SPARE_SECONDS,
+            )
             with closing(kafka):
-                while not stop.is_set():
-                    health.beat()
-                    self._turn(kafka, loader)
+                while not self._stop.is_set():
+                    self._health.beat()
+                    self._turn(kafka)
                     if kafka.is_member:
-                        health.set_ready()
+                        self._health.set_ready()
                 self._drain()
                 self._land(kafka)
 
     def take(self, partitions: Sequence[int]) -> dict[int, Position]:
         """See `Owner`."""
-        # The connection is the loader's while a load is under way.
         if self._flight is not None:
-            self._flight.done.result()
-        if ended := self._warehouse.end_abandoned():
+            self._loader.result(self._flight.done)
+        if ended := self._loader.run(self._warehouse.end_abandoned):
             self._logger.warning("abandoned sessions ended", sessions=ended)
-        self._tallies |= self._warehouse.tallies(partitions)
-        return self._warehouse.positions(partitions)
+        self._tallies |= self._loader.run(self._warehouse.tallies, partitions)
+        return self._loader.run(self._warehouse.positions, partitions)
 
     def placed(self, positions: dict[int, Position]) -> None:
         """See `Owner`."""
         self._positions |= positions
         for partition, position in positions.items():
-            self._orders[partition] = self._warehouse.orders(partition, position.log_epoch)
+            self._orders[partition] = self._loader.run(self._warehouse.orders, partition, position.log_epoch)
 
     def give_up(self, partitions: Sequence[int]) -> None:
         """See `Owner`. A running load may end, within its budget; what it has not taken is forgotten."""
@@ -127,7 +149,7 @@ class Session:
             with suppress(KeyError):
                 metrics.LAG_ROWS.remove(*self._labels, str(partition))
 
-    def _turn(self, kafka: Subscription, loader: ThreadPoolExecutor) -> None:
+    def _turn(self, kafka: Subscription) -> None:
         room = self._settings.batch_rows - self._buffer.count
         kafka.poll(self._buffer, min(room, _POLL_MESSAGES), _POLL_SECONDS)
         if self._flight and self._flight.done.done():
@@ -138,16 +160,16 @@ class Session:
             or self._buffer.bytes >= self._settings.batch_bytes
         )
         if is_full or (self._buffer.count and age >= self._settings.batch_seconds):
-            self._take_off(kafka, loader)
+            self._take_off(kafka)
         elif not self._buffer.count and not self._flight:
             self._measure_lag(kafka)
-            self._idle(kafka, loader)
+            self._idle(kafka)
         if self._flight:
             self._waiting.since = self._flight.oldest_timestamp
         else:
             self._waiting.since = self._buffer.oldest_timestamp if self._buffer.count else None
 
-    def _idle(self, kafka: Subscription, loader: ThreadPoolExecutor) -> None:
+    def _idle(self, kafka: Subscription) -> None:
         """Now and then say how far was read, and move the ledger past offsets without messages."""
         if time.monotonic() < self._next_idle:
             return
@@ -163,9 +185,9 @@ class Session:
             if read[partition] > start.next_offset
         ]
         if passed:
-            self._hand_over(loader, Load(passed, texts=()), time.time())
+            self._hand_over(Load(passed, texts=()), time.time())
 
-    def _take_off(self, kafka: Subscription, loader: ThreadPoolExecutor) -> None:
+    def _take_off(self, kafka: Subscription) -> None:
         """Prepare the buffer's batch, wait for the load before it, and hand it to the loader."""
         buffer, self._buffer = self._buffer, Buffer()
         with metrics.PREPARE_SECONDS.labels(*self._labels).time():
@@ -182,27 +204,24 @@ class Session:
             texts = [copy_text(batch.rows, batch.offsets) for batch in batches]
         self._land(kafka)
         if suspected := [batch for batch in batches if batch.suspects]:
-            copies = self._warehouse.copies(suspected)
+            copies = self._loader.run(self._warehouse.copies, suspected)
             batches = [self._prepare.settled(b, copies) if b.suspects else b for b in batches]
         for batch in batches:
             tally = self._tallies[batch.partition]
             self._tallies[batch.partition] = tally.after(
                 buffer.messages[batch.partition], batch, self._limits
             )
-        self._hand_over(loader, Load(batches, texts), buffer.oldest_timestamp)
+        self._hand_over(Load(batches, texts), buffer.oldest_timestamp)
 
-    def _hand_over(self, loader: ThreadPoolExecutor, load: Load, oldest_timestamp: float) -> None:
+    def _hand_over(self, load: Load, oldest_timestamp: float) -> None:
         for batch in load.batches:
             self._positions[batch.partition] = batch.end
-        self._flight = Flight(load, loader.submit(self._load, load), oldest_timestamp)
+        self._flight = Flight(load, self._loader.start(self._load, load), oldest_timestamp)
 
     def _drain(self) -> None:
         """Wait for the running load, within the budget; then have it cancelled."""
         if self._flight is not None:
-            wait([self._flight.done], timeout=self._settings.drain_seconds)
-            if not self._flight.done.done():
-                self._logger.warning("the running load takes too long: cancelled")
-                self._warehouse.cancel()
+            self._loader.drain(self._flight.done)
 
     def _load(self, load: Load) -> float:
         """Runs in the loader's thread; returns the seconds it took."""
@@ -218,7 +237,7 @@ class Session:
         if self._flight is None:
             return
         flight, self._flight = self._flight, None
-        seconds = flight.done.result()
+        seconds = self._loader.result(flight.done)
         batches = flight.load.batches
         metrics.LOAD_SECONDS.labels(*self._labels).observe(seconds)
         metrics.LATENCY_SECONDS.labels(*self._labels).observe(time.time() - flight.oldest_timestamp)
