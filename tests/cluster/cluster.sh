@@ -10,6 +10,8 @@
 #   docker-up.sh       starts a Docker engine unless one answers; `docker-up.sh down` ends the one that it started
 #   base-image.sh TAG  makes the image that the services are built on
 #   load-image.sh TAG  brings an image into the cluster
+#   keda.sh            installs KEDA
+#   prometheus.sh      installs the Prometheus Operator and a Prometheus, both in the namespace monitoring
 set -eu
 namespace=crm-bot
 [ -z "${CLUSTER_TOOLS:-}" ] || CLUSTER_TOOLS=$(cd "$CLUSTER_TOOLS" && pwd)
@@ -24,6 +26,7 @@ up() {
         "$CLUSTER_TOOLS/docker-up.sh" >&2
         docker image inspect "$base" >/dev/null 2>&1 || "$CLUSTER_TOOLS/base-image.sh" "$base" >&2
         echo "export PATH='$folder':\$PATH BASE_IMAGE=$base LOAD_IMAGE='$CLUSTER_TOOLS/load-image.sh' SKAFFOLD_PROFILE=no-registry"
+        echo "export INSTALL_OPERATORS='$CLUSTER_TOOLS/keda.sh && $CLUSTER_TOOLS/prometheus.sh'"
     else
         KUBECONFIG=${KUBECONFIG:-$HOME/.kube/config}
         export KUBECONFIG

@@ -86,6 +86,12 @@ def until(what: str, check: Callable[[], _Result], *, seconds: float = 120) -> _
         time.sleep(0.5)
 
 
+def raw(path: str) -> Object:
+    """Return the JSON that the API server answers, also as a proxy of a service."""
+    answer: Object = json.loads(run("kubectl", "get", "--raw", path))
+    return answer
+
+
 @contextmanager
 def port_forward(target: str, port: int) -> Iterator[str]:
     """Yield the URL of a port of a service in the cluster."""
