@@ -6,6 +6,8 @@ RATE ?= 50
 SEED ?= 1
 RUNS ?= 3
 OLD_KAFKA ?= 3.9.1
+# Tests wait more than they compute; each worker has servers of its own.
+TWO_WORKERS := --numprocesses=2 --dist=loadfile
 
 VENV := .venv
 UV := $(shell command -v uv 2>/dev/null || echo $(CURDIR)/.cache/uv/bin/uv)
@@ -36,10 +38,10 @@ lint: setup ## Format, style and types
 	$(VENV)/bin/mypy libs services devstack tests/integration tests/chaos tests/chart tests/cluster tests/sql tests/docs tests/cli bench docs
 
 unit: setup ## Tests beside the services, and of SQL, docs and bad input
-	$(VENV)/bin/pytest -q libs services devstack tests/sql tests/docs tests/cli
+	$(VENV)/bin/pytest -q $(TWO_WORKERS) libs services devstack tests/sql tests/docs tests/cli
 
 integration: setup ## Tests on the real broker and the real warehouse
-	$(VENV)/bin/pytest -q tests/integration
+	$(VENV)/bin/pytest -q $(TWO_WORKERS) tests/integration
 
 chaos: setup ## The short form of the torture
 	$(VENV)/bin/pytest -q tests/chaos

@@ -90,7 +90,9 @@ class PodConfig(_Strict):
     output_dir: Annotated[str, StringConstraints(pattern="^/")] = Field(
         description="an absolute path, such as /opt/airflow/dags"
     )
-    fs_group: PositiveInt = Field(description="the number of the group that may write to the volume")
+    fs_group: PositiveInt | None = Field(
+        description="the number of the group that may write to the volume, or null where the cluster gives it"
+    )
     resources: Resources = Field(
         description="requests and limits, each with cpu, memory or both as Kubernetes quantities"
     )

@@ -11,6 +11,7 @@ import yaml
 from tests.chart.rendering import CHART, CI_FILES, DEFAULT, MRF_FILES, Rendered, helm, secrets_of, text, tool
 
 RENDERINGS = [
+    pytest.param((DEFAULT, CHART / "openshift.yaml"), id="openshift"),
     *(pytest.param((file,), id=f"ci/{file.stem}") for file in CI_FILES),
     *(pytest.param((DEFAULT, file), id=f"mrf/{file.stem}") for file in MRF_FILES),
 ]

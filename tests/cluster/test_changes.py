@@ -5,7 +5,7 @@ import random
 import shlex
 from functools import partial
 
-from tests.cluster.kube import execute, kubectl, run, until
+from tests.cluster.kube import execute, helm, kubectl, run, until
 from tests.cluster.prometheus import Prometheus
 from tests.cluster.release import Release
 
@@ -53,6 +53,34 @@ def test_pods_deleted_at_random_lose_nothing(busy_mrf1: Release) -> None:
             kubectl("wait", "pod", other, "--for=condition=Ready", "--timeout=120s")
         busy_mrf1.wait()
         busy_mrf1.must_flow()
+    busy_mrf1.must_be_clean()
+
+
+def test_a_rollback_under_load(busy_mrf1: Release) -> None:
+    before = execute("mrf1-bot-0", "printenv", "PAGE_ROWS")
+    busy_mrf1.upgrade(producer__pageRows=700, consumer__batchSeconds=0.3)
+    busy_mrf1.must_flow()
+    helm("rollback", "mrf1", "--wait", "--timeout=5m")
+    busy_mrf1.wait()
+    assert execute("mrf1-bot-0", "printenv", "PAGE_ROWS") == before
+    busy_mrf1.must_flow()
+    busy_mrf1.must_be_clean()
+
+
+def test_a_drained_node(busy_mrf1: Release) -> None:
+    """Its pods are evicted, as far as their disruption budgets allow, and come back where there is room."""
+    (node,) = {pod["spec"]["nodeName"] for pod in busy_mrf1.pods()}
+    before = {pod["metadata"]["uid"] for pod in busy_mrf1.pods()}
+    try:
+        kubectl(
+            *("drain", node, f"--pod-selector={busy_mrf1.selector}"),
+            *("--ignore-daemonsets", "--delete-emptydir-data", "--timeout=120s"),
+        )
+    finally:
+        kubectl("uncordon", node)
+    busy_mrf1.wait()
+    assert not before & {pod["metadata"]["uid"] for pod in busy_mrf1.pods()}
+    busy_mrf1.must_flow()
     busy_mrf1.must_be_clean()
 
 

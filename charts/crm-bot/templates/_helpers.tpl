@@ -96,5 +96,5 @@ OUTPUT_DIR: /workbooks
   warehouse_secret: {{ . }}
   {{- end }}
   output_claim: {{ include "crm-bot.workbooks" . }}
-  fs_group: {{ .Values.podSecurityContext.fsGroup | int64 }}
+  fs_group: {{ with .Values.podSecurityContext.fsGroup }}{{ . | int64 }}{{ else }}null{{ end }}
 {{- end }}
