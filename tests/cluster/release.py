@@ -19,7 +19,7 @@ class Release:
     def selector(self) -> str:
         return f"app.kubernetes.io/name=crm-bot,app.kubernetes.io/instance={self.mrf}"
 
-    def upgrade(self, **values: str | float | Object | None) -> None:
+    def upgrade(self, **values: str | float | Object | list[Object] | None) -> None:
         """Change values, named as in `--set` with __ for dots, and wait until the new pods are ready."""
         settings = [
             f"--set-json={name.replace('__', '.')}={json.dumps(value)}" for name, value in values.items()

@@ -1,12 +1,13 @@
 """KEDA and the Prometheus Operator do with the chart's objects what the chart means."""
 
+import json
 import os
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.cluster.kube import get, is_ready, raw, run, until
+from tests.cluster.kube import get, helm, is_ready, raw, run, until
 from tests.cluster.release import Release
 
 _PROMETHEUS = "/api/v1/namespaces/monitoring/services/prometheus-operated:9090/proxy/api/v1"
@@ -18,6 +19,7 @@ _BEHAVIOR = {
         "policies": [{"type": "Pods", "value": 1, "periodSeconds": 15}],
     },
 }
+_MONITORING = {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}
 _DEPLOYMENT = "mrf1-consumer-actions"
 
 
@@ -35,6 +37,8 @@ def operators(installed: None) -> None:
 @pytest.fixture(scope="module")
 def scaled(operators: None, mrf1: Release) -> Iterator[Release]:
     """mrf1 with KEDA and both kinds of monitoring; its bot rests."""
+    values = json.loads(helm("get", "values", "mrf1", "--output=json"))
+    of_the_platform = values["networkPolicy"]["monitoring"]["from"]
     mrf1.upgrade(consumer__replicas__actions=2, generator__rate=1)
     before = generation()
     mrf1.upgrade(consumer__autoscaling__enabled=True, consumer__autoscaling__minReplicas=2)
@@ -47,6 +51,7 @@ def scaled(operators: None, mrf1: Release) -> Iterator[Release]:
         consumer__batchSeconds=10,  # so that there is a lag for as long as the bot writes
         metrics__podMonitor__enabled=True,
         metrics__prometheusRule__enabled=True,
+        networkPolicy__monitoring__from=[*of_the_platform, {"namespaceSelector": _MONITORING}],
     )
     yield mrf1
     mrf1.upgrade(
@@ -54,6 +59,7 @@ def scaled(operators: None, mrf1: Release) -> Iterator[Release]:
         consumer__replicas__actions=None,
         metrics__podMonitor__enabled=False,
         metrics__prometheusRule__enabled=False,
+        networkPolicy__monitoring__from=of_the_platform,
     )
 
 
