@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from crmbot_core.contracts import STREAMS, Stream
-from crmbot_core.contracts.models import SCHEMA_VERSION
+from crmbot_core.contracts.source_table import insert_identity
 from crmbot_core.errors import ConfigurationError, StoppedError
 from crmbot_generator.simulation import Continuation, Event, Lead
 from crmbot_generator.vocabulary import TARIFFS
@@ -147,10 +147,7 @@ def _opened(path: Path, stream: Stream, mrf: str, rng: random.Random) -> sqlite3
         if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'source'").fetchone():
             for statement in filter(str.strip, stream.sqlite_ddl.split(";")):
                 connection.execute(statement)
-            connection.execute(
-                "INSERT INTO source VALUES (?, ?, ?, ?, 0, NULL)",
-                (random_uuid(rng), stream.name, mrf, SCHEMA_VERSION),
-            )
+            insert_identity(connection, random_uuid(rng), stream=stream.name, mrf=mrf)
     return connection
 
 

@@ -12,7 +12,7 @@ from crmbot_core.contracts import Stream
 from crmbot_core.contracts.digest import digest_of_text
 from crmbot_core.contracts.models import SCHEMA_VERSION, UUID_PATTERN
 from crmbot_core.errors import ConfigurationError, StoppedError, TransientError
-from crmbot_producer.sqlite_page import AS_IT_IS, PAGE, PARAMETERS, Page, PageQuery, event_name
+from crmbot_producer.sqlite_page import AS_IT_IS, PAGE, PARAMETERS, Page, PageQuery, as_bytes, event_name
 
 _BUSY_SECONDS = 5.0
 
@@ -161,7 +161,7 @@ class BotFile:
         """Yield transaction_id and event_id of the identity's rows, in order, with one page in memory."""
         after = identity.starts_after
         query = (
-            f"SELECT transaction_id, event_id FROM {self._stream.name} "
+            f"SELECT transaction_id, {as_bytes('event_id')} FROM {self._stream.name} "
             "WHERE transaction_id > ? AND transaction_id <= ? ORDER BY transaction_id LIMIT ?"
         )
         while True:
@@ -183,7 +183,8 @@ class BotFile:
         """Return a row's event_id as `sqlite_page.event_name` gives it, None if there is no such row."""
         with self._errors():
             row = self._connection.execute(
-                f"SELECT event_id FROM {self._stream.name} WHERE transaction_id = ?", (transaction_id,)
+                f"SELECT {as_bytes('event_id')} FROM {self._stream.name} WHERE transaction_id = ?",
+                (transaction_id,),
             ).fetchone()
         return None if row is None else event_name(row[0])
 
@@ -198,8 +199,10 @@ class BotFile:
     def newest_id(self) -> int:
         """Return the greatest transaction_id, 0 if there are no rows."""
         with self._errors():
-            row = self._connection.execute(f"SELECT max(transaction_id) FROM {self._stream.name}").fetchone()
-        return int(row[0] or 0)
+            row = self._connection.execute(
+                f"SELECT transaction_id FROM {self._stream.name} ORDER BY transaction_id DESC LIMIT 1"
+            ).fetchone()
+        return int(row[0] or 0) if row else 0
 
     def _was_replaced(self) -> bool:
         try:
@@ -226,7 +229,6 @@ class BotFile:
 
 def _digest_sql(stream: Stream) -> str:
     fields = " || char(31) || ".join(
-        f"coalesce({column.name}, '')" if column.nullable else PARAMETERS.get(column.name, column.name)
-        for column in stream.row_columns
+        PARAMETERS.get(column.name, f"coalesce({column.name}, '')") for column in stream.row_columns
     )
-    return f"SELECT transaction_id, event_id, {fields} FROM {stream.name} {PAGE}"
+    return f"SELECT transaction_id, {as_bytes('event_id')}, {fields} FROM {stream.name} {PAGE}"

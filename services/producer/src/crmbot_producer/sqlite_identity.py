@@ -6,7 +6,7 @@ from contextlib import closing
 from typing import NamedTuple
 from uuid import uuid4
 
-from crmbot_core.contracts.models import SCHEMA_VERSION
+from crmbot_core.contracts.source_table import insert_identity
 from crmbot_core.errors import ConfigurationError, TransientError
 from crmbot_producer.settings import RecoverySettings
 from crmbot_producer.shared_rows import FileRow
@@ -60,16 +60,13 @@ def add_identity(settings: RecoverySettings, plan: Plan) -> None:
                 (plan.sent_up_to, plan.present.source_id),
             )
             for source_id, lost_up_to in (*plan.former.items(), (str(uuid4()), None)):
-                connection.execute(
-                    "INSERT INTO source VALUES (?, ?, ?, ?, ?, ?)",
-                    (
-                        source_id,
-                        settings.stream,
-                        settings.mrf,
-                        SCHEMA_VERSION,
-                        plan.starts_after,
-                        lost_up_to,
-                    ),
+                insert_identity(
+                    connection,
+                    source_id,
+                    stream=settings.stream,
+                    mrf=settings.mrf,
+                    starts_after=plan.starts_after,
+                    lost_up_to=lost_up_to,
                 )
     except sqlite3.DatabaseError as error:
         if error.sqlite_errorcode & 0xFF in _NOT_WRITABLE:

@@ -54,7 +54,7 @@ class PageQuery:
     def __init__(self, stream: Stream) -> None:
         self._at_once = _at_once_sql(stream)
         self._single_rows = _single_rows_sql(stream)
-        self._event_id = f"SELECT event_id FROM {stream.name} WHERE transaction_id = ?"
+        self._event_id = f"SELECT {as_bytes('event_id')} FROM {stream.name} WHERE transaction_id = ?"
 
     def read(
         self,
@@ -149,6 +149,11 @@ def event_name(event_id: bytes) -> str:
     return event_id.decode(errors=AS_IT_IS)
 
 
+def as_bytes(column: str) -> str:
+    """Return the expression of a value as bytes: a view of a bot's own tables may have NULL or a number."""
+    return f"coalesce(CAST({column} AS BLOB), x'')"
+
+
 def stub(transaction_id: int, source_id: str, event_id: bytes, reason: Reason, digest_text: bytes) -> bytes:
     """Return the `Stub` of a row as Page.messages has it."""
     fields = {
@@ -169,7 +174,7 @@ def _at_once_sql(stream: Stream) -> str:
     """
     return (
         "SELECT max(transaction_id), max(length(message)), group_concat(transaction_id), "
-        "group_concat(lead_id, char(10)), group_concat(message, char(10)) FROM ("
+        "group_concat(coalesce(lead_id, ''), char(10)), group_concat(message, char(10)) FROM ("
         f"SELECT transaction_id, lead_id, {_message(stream)} AS message "
         f"FROM {stream.name} {PAGE})"
     )
@@ -182,9 +187,9 @@ def _single_rows_sql(stream: Stream) -> str:
     size = " + ".join(f"coalesce(length(CAST({name} AS BLOB)), 0)" for name in names)
     reason = f"CASE WHEN {is_blob} THEN 'not_text' WHEN {size} > ?7 THEN 'too_large' END"
     return (
-        "SELECT transaction_id, event_id, lead_id, reason, "
+        f"SELECT transaction_id, {as_bytes('event_id')}, {as_bytes('lead_id')}, reason, "
         f"CASE WHEN reason IS NULL THEN {_message(stream)} END "
-        f"FROM (SELECT *, {reason} AS reason FROM {stream.name} {PAGE})"
+        f"FROM (SELECT {', '.join(names)}, {reason} AS reason FROM {stream.name} {PAGE})"
     )
 
 

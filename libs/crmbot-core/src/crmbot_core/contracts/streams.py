@@ -7,6 +7,7 @@ from types import NoneType
 from typing import Any, Literal, get_args, get_origin
 
 from crmbot_core.contracts.models import MRF_PATTERN, Action, Nature, Transaction
+from crmbot_core.contracts.source_table import SOURCE_DDL
 from crmbot_core.errors import ConfigurationError
 
 # Written by the producer from the file's `source` table, not kept in each row of the bot's file.
@@ -61,20 +62,9 @@ class Stream:
 
     @property
     def sqlite_ddl(self) -> str:
-        """The script that makes the bot's file: the stream's table and `source`, the file's identities.
-
-        `source` has a row for each identity the file has had, in the order of `starts_after`, then of
-        insertion: rows with a `transaction_id` above `starts_after`, up to the next identity's, belong to it.
-        `lost_up_to` is the newest row that was sent under an identity before a restore took it away, NULL
-        where none was lost (see `crmbot-producer new-source`).
-        """
-        return (
-            "CREATE TABLE source (source_id TEXT PRIMARY KEY, stream TEXT NOT NULL, mrf TEXT NOT NULL, "
-            "schema_version INTEGER NOT NULL, starts_after INTEGER NOT NULL, lost_up_to INTEGER);\n"
-            f"CREATE TABLE {self.name} (\n  "
-            + ",\n  ".join(_sqlite_column(column) for column in self.sqlite_columns)
-            + "\n);\n"
-        )
+        """The script that makes the bot's file: the stream's table and `source`."""
+        columns = ",\n  ".join(_sqlite_column(column) for column in self.sqlite_columns)
+        return f"{SOURCE_DDL};\nCREATE TABLE {self.name} (\n  {columns}\n);\n"
 
 
 ACTIONS = Stream("actions", Action)
