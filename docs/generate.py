@@ -45,6 +45,7 @@ READS = {
     "crmbot-generator live": Reads(GeneratorSettings, http=True),
     "crmbot-producer run": Reads(producer.ProducerSettings, kafka=True, http=True),
     "crmbot-producer topics": Reads(producer.TopicSettings, kafka=True),
+    "crmbot-producer adopt": Reads(producer.FileSettings),
     "crmbot-producer repartition": Reads(producer.RecoverySettings, kafka=True),
     "crmbot-producer resend": Reads(producer.RecoverySettings, kafka=True),
     "crmbot-producer new-source": Reads(producer.RecoverySettings, kafka=True),

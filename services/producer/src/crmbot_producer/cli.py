@@ -12,6 +12,8 @@ from crmbot_core.lifecycle import exit_codes, stop_on_signals
 from crmbot_core.options import FiniteFloat, stream_option
 from crmbot_core.settings import load
 from crmbot_core.telemetry import configure_logging, http_endpoint
+from crmbot_producer.adopt.adopt import adopt
+from crmbot_producer.adopt.report import print_adopted
 from crmbot_producer.audit.report import as_json, print_report
 from crmbot_producer.audit.verdict import audit
 from crmbot_producer.audit.warehouse_only import audit_warehouse
@@ -21,6 +23,7 @@ from crmbot_producer.resend import resend
 from crmbot_producer.run import ProducerRun
 from crmbot_producer.settings import (
     AuditSettings,
+    FileSettings,
     ProducerSettings,
     RecoverySettings,
     TopicSettings,
@@ -73,6 +76,20 @@ def topics() -> None:
         )
     if not made and not raised:
         click.echo("all topics are there")
+
+
+@cli.command("adopt", epilog=_EPILOG)
+@_stream_option
+@click.option("--check", "check_only", is_flag=True, help="Only report; also for a file that is adopted.")
+def adopt_command(check_only: bool) -> None:
+    """Check the file of a bot of your own against the contract, and give it its identity: docs/own-bot.md.
+
+    The file has the contract's table, or a view with its columns over the bot's own tables. Each mismatch is
+    a line with the SQL that mends it. If there is none, the table `source` is made; nothing else is written.
+    Safe to run again, and while the bot works.
+    """
+    settings = load(FileSettings)
+    print_adopted(settings, adopt(settings, check_only=check_only))
 
 
 @cli.command("repartition", epilog=_EPILOG)

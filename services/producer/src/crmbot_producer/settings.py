@@ -9,7 +9,7 @@ from crmbot_core.settings import Folder, LogSettings, MrfName, RetrySettings, St
 
 
 class FileSettings(LogSettings):
-    """Which of the bots' files a command is about."""
+    """Which of the bots' files a command is about: all that `crmbot-producer adopt` reads."""
 
     mrf: MrfName = Field(description="macro-regional branch, mrf1 and so on")
     stream: StreamName = Field(description="actions or nature")

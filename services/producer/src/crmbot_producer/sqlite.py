@@ -3,7 +3,7 @@
 import re
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -210,21 +210,28 @@ class BotFile:
         except FileNotFoundError:
             return True
 
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.OperationalError as error:
-            code = error.sqlite_errorcode & 0xFF
-            if code == sqlite3.SQLITE_ERROR and "no such table" in str(error):
-                raise TransientError(f"{self.path} is half made: {error} (yet)") from error
-            if code == sqlite3.SQLITE_ERROR:
-                raise ConfigurationError(f"{self.path} does not fit the contract: {error}") from error
-            raise TransientError(f"{self.path}: {error}") from error
-        except sqlite3.DatabaseError as error:
-            raise StoppedError(
-                f"{self.path} is damaged: {error}; restore it from a backup, then start the producer again"
+    def _errors(self) -> AbstractContextManager[None]:
+        return reading(self.path)
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Raise what `BotFile` raises in place of SQLite's errors."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        code = error.sqlite_errorcode & 0xFF
+        if code == sqlite3.SQLITE_ERROR and "no such table" in str(error):
+            raise TransientError(
+                f"{path} is half made: {error} (yet); if it is your own bot's: crmbot-producer adopt"
             ) from error
+        if code == sqlite3.SQLITE_ERROR:
+            raise ConfigurationError(f"{path} does not fit the contract: {error}") from error
+        raise TransientError(f"{path}: {error}") from error
+    except sqlite3.DatabaseError as error:
+        raise StoppedError(
+            f"{path} is damaged: {error}; restore it from a backup, then start the producer again"
+        ) from error
 
 
 def _digest_sql(stream: Stream) -> str:

@@ -1,14 +1,15 @@
-"""Adds an identity to the bot's file: the project writes nothing else to it, and this only when asked."""
+"""Adds identities to the bot's file: the project writes nothing else to it, and this only when asked."""
 
 import sqlite3
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import NamedTuple
 from uuid import uuid4
 
-from crmbot_core.contracts.source_table import insert_identity
+from crmbot_core.contracts.source_table import SOURCE_DDL, insert_identity
 from crmbot_core.errors import ConfigurationError, TransientError
-from crmbot_producer.settings import RecoverySettings
+from crmbot_producer.settings import FileSettings, RecoverySettings
 from crmbot_producer.shared_rows import FileRow
 from crmbot_producer.sqlite import Identity
 from crmbot_producer.sqlite_page import event_name
@@ -45,6 +46,42 @@ def add_identity(settings: RecoverySettings, plan: Plan) -> None:
         TransientError: the file is busy, or has changed meanwhile.
     """
     path = settings.database
+    with _writing(path) as connection:
+        if not _is_planned_for(connection, settings.stream, plan):
+            raise TransientError(f"{path} has changed meanwhile; nothing is changed: run this again")
+        connection.execute(
+            "UPDATE source SET lost_up_to = max(coalesce(lost_up_to, 0), ?) WHERE source_id = ?",
+            (plan.sent_up_to, plan.present.source_id),
+        )
+        for source_id, lost_up_to in (*plan.former.items(), (str(uuid4()), None)):
+            insert_identity(
+                connection,
+                source_id,
+                stream=settings.stream,
+                mrf=settings.mrf,
+                starts_after=plan.starts_after,
+                lost_up_to=lost_up_to,
+            )
+
+
+def make_source(settings: FileSettings) -> str:
+    """Give a file without identities its first one, to which all rows belong, and return it.
+
+    Raises what `add_identity` raises.
+    """
+    path, source_id = settings.database, str(uuid4())
+    with _writing(path) as connection:
+        if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'source'").fetchone():
+            connection.execute(SOURCE_DDL)
+        if connection.execute("SELECT 1 FROM source").fetchone():
+            raise TransientError(f"{path} has changed meanwhile; nothing is changed: run this again")
+        insert_identity(connection, source_id, stream=settings.stream, mrf=settings.mrf)
+    return source_id
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[sqlite3.Connection]:
+    """Make one transaction of what is written inside."""
     try:
         with (
             closing(
@@ -53,21 +90,7 @@ def add_identity(settings: RecoverySettings, plan: Plan) -> None:
             connection,
         ):
             connection.execute("BEGIN IMMEDIATE")
-            if not _is_planned_for(connection, settings.stream, plan):
-                raise TransientError(f"{path} has changed meanwhile; nothing is changed: run this again")
-            connection.execute(
-                "UPDATE source SET lost_up_to = max(coalesce(lost_up_to, 0), ?) WHERE source_id = ?",
-                (plan.sent_up_to, plan.present.source_id),
-            )
-            for source_id, lost_up_to in (*plan.former.items(), (str(uuid4()), None)):
-                insert_identity(
-                    connection,
-                    source_id,
-                    stream=settings.stream,
-                    mrf=settings.mrf,
-                    starts_after=plan.starts_after,
-                    lost_up_to=lost_up_to,
-                )
+            yield connection
     except sqlite3.DatabaseError as error:
         if error.sqlite_errorcode & 0xFF in _NOT_WRITABLE:
             raise ConfigurationError(

@@ -1,0 +1,92 @@
+"""Whether rows can be told apart, and what a view may do to rows that were sent: seen by SQL alone."""
+
+import sqlite3
+
+from crmbot_producer.adopt.mismatch import Mismatch, quoted
+from crmbot_producer.adopt.structure import Mapped
+
+_SOURCE_COLUMNS = {"source_id", "stream", "mrf", "schema_version", "starts_after", "lost_up_to"}
+_DOUBLE = (
+    "SELECT count(*), min(id) FROM (SELECT min(transaction_id) AS id FROM {table} WHERE {column} IS NOT NULL "
+    "GROUP BY {column} HAVING count(*) > 1)"
+)
+
+
+def key_mismatches(connection: sqlite3.Connection, mapped: Mapped) -> list[Mismatch]:
+    """Return what is wrong with transaction_id and event_id over all rows."""
+    found = []
+    (unread,) = connection.execute(
+        f"SELECT count(*) FROM {mapped.name} WHERE typeof(transaction_id) <> 'integer' OR transaction_id < 1"
+    ).fetchone()
+    if unread:
+        found.append(
+            Mismatch(
+                f"transaction_id: no INTEGER from 1 in {unread} row{'s' if unread > 1 else ''}, which would "
+                "not be sent",
+                "let it be the INTEGER PRIMARY KEY of the table, from 1",
+            )
+        )
+    doubled, first = _doubled(connection, mapped, "transaction_id")
+    if doubled:
+        found.append(
+            Mismatch(
+                f"transaction_id: {doubled} value{'s' if doubled > 1 else ''} more than once, first {first}",
+                "join the other tables by a key of theirs, so that a row of yours stays one row",
+            )
+        )
+    doubled_events, first = _doubled(connection, mapped, "event_id")
+    if doubled_events and not doubled:
+        found.append(
+            Mismatch(
+                f"event_id: {doubled_events} value{'s' if doubled_events > 1 else ''} more than once, first "
+                f"transaction_id {first}",
+                mapped.new_event_ids(),
+            )
+        )
+    return found
+
+
+def source_mismatches(connection: sqlite3.Connection) -> list[Mismatch]:
+    """Return the mismatch of a file whose bot has a table `source` for something else."""
+    columns = {row[1] for row in connection.execute("PRAGMA table_info(source)")}
+    if not columns or columns == _SOURCE_COLUMNS:
+        return []
+    return [
+        Mismatch(
+            "source: the bot has a table or view of this name, and the file's identities need it",
+            "ALTER TABLE source RENAME TO bot_source;",
+        )
+    ]
+
+
+def has_identity(connection: sqlite3.Connection) -> bool:
+    """Tell whether the file has been adopted, or made by the generator."""
+    columns = {row[1] for row in connection.execute("PRAGMA table_info(source)")}
+    if columns != _SOURCE_COLUMNS:
+        return False
+    return connection.execute("SELECT 1 FROM source LIMIT 1").fetchone() is not None
+
+
+def notes(connection: sqlite3.Connection, mapped: Mapped) -> list[str]:
+    """Return what is no mismatch, but makes rows that were sent change, or others appear behind them."""
+    found = []
+    if mapped.other_tables:
+        found.append(
+            f"{mapped.name} reads {', '.join(mapped.other_tables)} besides: a change there changes rows "
+            "that were sent, and the audit names them"
+        )
+    if mapped.is_view and mapped.id_table:
+        (hidden,) = connection.execute(
+            f"SELECT (SELECT count(*) FROM {quoted(mapped.id_table)}) - (SELECT count(*) FROM {mapped.name})"
+        ).fetchone()
+        if hidden > 0:
+            found.append(
+                f"{mapped.name} leaves out {hidden} row{'s' if hidden > 1 else ''} of {mapped.id_table}: one "
+                "that appears later, behind rows that were sent, is never sent"
+            )
+    return found
+
+
+def _doubled(connection: sqlite3.Connection, mapped: Mapped, column: str) -> tuple[int, int]:
+    count, first = connection.execute(_DOUBLE.format(table=mapped.name, column=column)).fetchone()
+    return count, first

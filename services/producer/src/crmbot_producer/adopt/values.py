@@ -1,0 +1,124 @@
+"""Which values of a file break the contract: rows are checked as the messages that would be sent of them."""
+
+import json
+import sqlite3
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from pydantic import ValidationError
+
+from crmbot_core.contracts import Stream
+from crmbot_core.contracts.batch import BatchCheck
+from crmbot_producer.adopt.mismatch import Mismatch, Wrong, expected, expression, field_schema
+from crmbot_producer.adopt.mismatch import wrong as wrong_value
+from crmbot_producer.adopt.structure import Mapped
+from crmbot_producer.sqlite import BotFile, Identity
+from crmbot_producer.sqlite_page import AS_IT_IS, Page
+
+_PAGE_ROWS = 10_000
+_CHAIN = b'{"kafka_partition":0,"previous_id":0,'
+# All rows, under an identity that the file may not have yet.
+_EVERY_ROW = Identity(str(UUID(int=0)), 0, 2**63 - 1)
+
+
+class First(NamedTuple):
+    """The first row with a wrong value. The value stays here: reports don't quote rows."""
+
+    transaction_id: int
+    value: Any
+
+
+@dataclass
+class Tally:
+    """How often each kind of wrong value was found, and where first."""
+
+    rows: int = 0
+    counts: Counter[Wrong] = field(default_factory=Counter)
+    first: dict[Wrong, First] = field(default_factory=dict)
+
+    def add(self, wrong: Wrong, transaction_id: int, value: Any) -> None:  # noqa: ANN401  (any of SQLite's)
+        self.counts[wrong] += 1
+        self.first.setdefault(wrong, First(transaction_id, value))
+
+
+def value_mismatches(
+    file: BotFile, connection: sqlite3.Connection, stream: Stream, mapped: Mapped
+) -> list[Mismatch]:
+    """Read the whole file and return a mismatch for each kind of wrong value, with one page in memory."""
+    tally = Tally()
+    check = BatchCheck(stream)
+    for page in _pages(file):
+        tally.rows += len(page.ids)
+        for position, _ in check([_CHAIN + message for message in page.messages]).rejected:
+            transaction_id = int(page.ids[position])
+            if page.not_carried.get(transaction_id) is None:
+                _explain(stream, page.messages[position], transaction_id, tally)
+            else:
+                _explain_stub(stream, connection, transaction_id, tally)
+    return [_mismatch(stream, mapped, wrong, tally) for wrong in sorted(tally.counts, key=_first_of(tally))]
+
+
+def _pages(file: BotFile) -> Iterator[Page]:
+    after = 0
+    while page := file.page(_EVERY_ROW, after, _PAGE_ROWS):
+        yield page
+        after = page.last_id
+
+
+def _explain(stream: Stream, message: bytes, transaction_id: int, tally: Tally) -> None:
+    """Count what pydantic says of a message; texts that are not UTF-8 become such that it refuses."""
+    values = json.loads((_CHAIN + message).decode(errors=AS_IT_IS))
+    try:
+        stream.model.model_validate(values)
+    except ValidationError as error:
+        for problem in error.errors(include_url=False, include_context=False):
+            name = str(problem["loc"][0])
+            tally.add(wrong_value(name, problem["input"], problem["type"]), transaction_id, problem["input"])
+
+
+def _explain_stub(stream: Stream, connection: sqlite3.Connection, transaction_id: int, tally: Tally) -> None:
+    """Count the BLOBs of a row that the producer cannot carry, or else its longest value."""
+    names = [column.name for column in stream.sqlite_columns]
+    wanted = ", ".join(f"typeof({name}), length(CAST({name} AS BLOB))" for name in names)
+    row = connection.execute(
+        f"SELECT {wanted} FROM {stream.name} WHERE transaction_id = ?", (transaction_id,)
+    ).fetchone()
+    storages, sizes = row[::2], row[1::2]
+    for name, storage in zip(names, storages, strict=True):
+        if storage == "blob":
+            tally.add(Wrong(name, "blob", "BLOB"), transaction_id, b"")
+    if "blob" not in storages:
+        _, longest = max((size or 0, name) for name, size in zip(names, sizes, strict=True))
+        tally.add(Wrong(longest, "text", "TEXT that is too long"), transaction_id, "")
+
+
+def _first_of(tally: Tally) -> Any:  # noqa: ANN401  (a key function)
+    return lambda wrong: (tally.first[wrong].transaction_id, wrong)
+
+
+def _mismatch(stream: Stream, mapped: Mapped, wrong: Wrong, tally: Tally) -> Mismatch:
+    count, first = tally.counts[wrong], tally.first[wrong]
+    schema = field_schema(stream, wrong.field)
+    column = next(column for column in stream.sqlite_columns if column.name == wrong.field)
+    sql = expression(wrong, schema, first.value, is_nullable=column.nullable)
+    problem = (
+        f"{wrong.field}: {wrong.what} in {count} row{'s' if count > 1 else ''}, first transaction_id "
+        f"{first.transaction_id}, where the contract has {expected(schema)}"
+    )
+    return Mismatch(problem, _mend(mapped, wrong, sql, is_every_row=count == tally.rows))
+
+
+def _mend(mapped: Mapped, wrong: Wrong, sql: str | None, *, is_every_row: bool) -> str:
+    """Return the SQL that mends a field: the view's expression, or an UPDATE of the bot's table."""
+    name, is_kind = wrong.field, f"typeof({wrong.field}) = '{wrong.storage}'"
+    if name == "event_id" and sql is None and mapped.id_table:
+        return mapped.new_event_ids()
+    if sql is None:
+        return "only the bot knows the right value: correct it there"
+    if mapped.is_view:
+        whole = sql if is_every_row else f"CASE WHEN {is_kind} THEN {sql} ELSE {name} END"
+        return f"in the view: {whole} AS {name}"
+    return f"have the bot write it so, and: UPDATE {mapped.name} SET {name} = {sql} WHERE {is_kind};"
