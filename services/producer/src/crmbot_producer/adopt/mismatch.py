@@ -1,5 +1,6 @@
 """What a file has otherwise than the contract wants it, and how to mend it: pure text."""
 
+import re
 from typing import Any, NamedTuple
 
 from crmbot_core.contracts import Stream
@@ -15,6 +16,8 @@ _EXPECTED = {
     ROUBLES_PATTERN: "roubles as 1300.50",
 }
 _MILLISECONDS = 10**11  # a number of seconds since 1970 is smaller for three thousand years
+_ROUBLES_END = 10**12
+_DAY_FIRST = re.compile(r"\d{4}-\d\d-\d\d")  # what SQLite's date functions read
 _ISO = "'%Y-%m-%dT%H:%M:%fZ'"
 
 
@@ -95,10 +98,11 @@ def expression(wrong: Wrong, schema: dict[str, Any], value: object, *, is_nullab
 
 def _time(wrong: Wrong, value: object) -> str | None:
     name = wrong.field
-    if wrong.storage in ("integer", "real"):
-        is_milliseconds = isinstance(value, int | float) and abs(value) >= _MILLISECONDS
+    if isinstance(value, int | float):
+        is_milliseconds = abs(value) >= _MILLISECONDS
         return f"strftime({_ISO}, {name}{' / 1000.0' if is_milliseconds else ''}, 'unixepoch')"
-    return f"strftime({_ISO}, {name})" if wrong.storage == "text" else None
+    is_readable = isinstance(value, str) and _DAY_FIRST.match(value)
+    return f"strftime({_ISO}, {name})" if is_readable else None
 
 
 def _uuid(wrong: Wrong, value: object) -> str | None:
@@ -114,8 +118,8 @@ def _uuid(wrong: Wrong, value: object) -> str | None:
 
 def _roubles(wrong: Wrong, value: object) -> str | None:
     name = wrong.field
-    if wrong.storage in ("integer", "real"):
-        return f"printf('%.2f', {name})"
+    if isinstance(value, int | float):
+        return f"printf('%.2f', {name})" if 0 <= value < _ROUBLES_END else None
     return f"printf('%.2f', replace({name}, ',', '.'))" if wrong.storage == "text" else None
 
 

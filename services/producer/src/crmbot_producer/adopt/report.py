@@ -19,8 +19,8 @@ def print_adopted(settings: FileSettings, adopted: Adopted) -> None:
             click.echo(line)
         if count := len(adopted.report.mismatches):
             raise ConfigurationError(
-                f"{path} does not fit the contract: {count} mismatch{'es' if count > 1 else ''}, listed above; "
-                "nothing is changed. Mend them, then run this again"
+                f"{path} does not fit the contract: {count} mismatch{'es' if count > 1 else ''}, listed "
+                "above; nothing is changed. Mend them, then run this again"
             )
     if adopted.is_new:
         click.echo(

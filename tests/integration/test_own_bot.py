@@ -1,0 +1,165 @@
+"""A bot with tables of its own, mapped by views: adopted, sent and recovered like any other."""
+
+import itertools
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from tests.integration.road import Road, wait_until
+
+# Seconds since 1970, kopecks, words of its own; who worked is a row of another table, which never changes.
+TOUCHES = """
+    CREATE TABLE staff (code TEXT PRIMARY KEY, full_name TEXT, office TEXT, town TEXT);
+    INSERT INTO staff VALUES ('M1', 'Анна Петрова', 'Московский филиал', 'Москва');
+    CREATE TABLE touches (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, uid BLOB NOT NULL DEFAULT (randomblob(16)),
+        at INTEGER NOT NULL DEFAULT (unixepoch()), lead INTEGER NOT NULL, who TEXT NOT NULL, what TEXT NOT NULL,
+        outcome TEXT NOT NULL, why TEXT NOT NULL DEFAULT '', kopecks INTEGER NOT NULL
+    );
+    CREATE VIEW actions AS SELECT
+        t.id AS transaction_id,
+        lower(substr(hex(t.uid), 1, 8) || '-' || substr(hex(t.uid), 9, 4) || '-' || substr(hex(t.uid), 13, 4)
+            || '-' || substr(hex(t.uid), 17, 4) || '-' || substr(hex(t.uid), 21, 12)) AS event_id,
+        strftime('%Y-%m-%dT%H:%M:%fZ', t.at, 'unixepoch') AS occurred_at,
+        strftime('%Y-%m-%dT%H:%M:%fZ', t.at, 'unixepoch') AS recorded_at,
+        'L' || t.lead AS lead_id, 'C' || t.lead AS client_id, 'individual' AS segment,
+        t.who AS manager_id, s.full_name AS manager_name, s.office AS branch, s.town AS city,
+        'Клиент ' || t.lead AS client_name,
+        CASE t.what WHEN 'звонок' THEN 'call' WHEN 'встреча' THEN 'meeting' END AS action,
+        CASE t.what WHEN 'звонок' THEN 'phone' WHEN 'встреча' THEN 'office' END AS channel,
+        'Интернет' AS product,
+        CASE t.outcome WHEN 'думает' THEN 'thinking' WHEN 'отказ' THEN 'refused' END AS result,
+        nullif(t.why, '') AS refusal_reason,
+        printf('%d.%02d', t.kopecks / 100, t.kopecks % 100) AS potential_revenue
+    FROM touches t LEFT JOIN staff s ON s.code = t.who;
+"""
+# An order is one row that changes in place; triggers write each step of it to a journal.
+ORDERS = """
+    CREATE TABLE orders (number TEXT PRIMARY KEY, lead INTEGER NOT NULL, state TEXT NOT NULL, price REAL NOT NULL);
+    CREATE TABLE order_steps (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        event_id TEXT NOT NULL DEFAULT (lower(hex(randomblob(4)) || '-' || hex(randomblob(2)) || '-4'
+            || substr(hex(randomblob(2)), 2) || '-8' || substr(hex(randomblob(2)), 2) || '-'
+            || hex(randomblob(6)))),
+        at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
+        number TEXT NOT NULL, lead INTEGER NOT NULL, state TEXT NOT NULL, price REAL NOT NULL
+    );
+    CREATE TRIGGER order_begun AFTER INSERT ON orders BEGIN
+        INSERT INTO order_steps (number, lead, state, price) VALUES (new.number, new.lead, new.state, new.price);
+    END;
+    CREATE TRIGGER order_moved AFTER UPDATE OF state ON orders WHEN new.state <> old.state BEGIN
+        INSERT INTO order_steps (number, lead, state, price) VALUES (new.number, new.lead, new.state, new.price);
+    END;
+    CREATE VIEW nature AS SELECT
+        id AS transaction_id, event_id, at AS occurred_at, at AS recorded_at, 'L' || lead AS lead_id,
+        'C' || lead AS client_id, 'individual' AS segment, 'M1' AS manager_id, 'Анна Петрова' AS manager_name,
+        'Московский филиал' AS branch, 'Москва' AS city, number AS order_id, 'Интернет' AS service,
+        'Домашний 100' AS tariff, 1 AS units,
+        CASE state WHEN 'заявка' THEN 'application' WHEN 'подключен' THEN 'connected' END AS status,
+        NULL AS lost_reason, '0.00' AS one_off_revenue, printf('%.2f', price) AS monthly_revenue
+    FROM order_steps;
+"""
+
+
+class OwnBot:
+    """A bot that knows nothing of the road."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(exist_ok=True)
+        self._folder = folder
+        self._numbers = itertools.count(1)
+        for stream, script in (("actions", TOUCHES), ("nature", ORDERS)):
+            with closing(self._open(stream)) as connection:
+                connection.executescript(f"PRAGMA journal_mode = WAL; {script}")
+
+    def work(self, leads: int) -> None:
+        """Commit two touches and two steps of an order for each of so many leads."""
+        with closing(self._open("actions")) as actions, closing(self._open("nature")) as nature:
+            for lead in itertools.islice(self._numbers, leads):
+                actions.executemany(
+                    "INSERT INTO touches (lead, who, what, outcome, why, kopecks) VALUES (?, 'M1', ?, ?, ?, ?)",
+                    [(lead, "звонок", "думает", "", 65_050), (lead, "встреча", "отказ", "дорого", 65_005)],
+                )
+                nature.execute("INSERT INTO orders VALUES (?, ?, 'заявка', 650.5)", (f"N-{lead}", lead))
+                nature.execute("UPDATE orders SET state = 'подключен' WHERE number = ?", (f"N-{lead}",))
+
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        """Work on in a thread of its own."""
+        stop = threading.Event()
+
+        def work_on() -> None:
+            while not stop.wait(0.01):
+                self.work(1)
+
+        thread = threading.Thread(target=work_on)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
+
+    def _open(self, stream: str) -> sqlite3.Connection:
+        return sqlite3.connect(self._folder / f"{stream}.db", timeout=30, isolation_level=None)
+
+
+def grown(road: Road, stream: str, rows: int) -> Callable[[], bool]:
+    return lambda: road.in_warehouse(stream) > rows
+
+
+def test_every_row_arrives_once_while_a_bot_with_tables_of_its_own_works_on(road: Road) -> None:
+    bot = OwnBot(road.data)
+    bot.work(500)
+    for stream in ("actions", "nature"):
+        assert "adopted as source" in road.must("crmbot-producer", "adopt", "--stream", stream)
+        assert "adopted already" in road.must("crmbot-producer", "adopt", "--stream", stream)
+    with bot.at_work():
+        for stream in ("actions", "nature"):
+            road.produce(stream)
+            road.consume(stream)
+        for stream in ("actions", "nature"):
+            wait_until(grown(road, stream, 1_100), f"rows of {stream} that were written meanwhile")
+    result = road.audit()
+    assert result["clean"], result
+    for stream in result["streams"]:
+        assert stream["rows_in_file"] == stream["rows_in_warehouse"] > 1_100
+    assert road.query(
+        "SELECT action, channel, result, refusal_reason, potential_revenue::text FROM {actions} "
+        "WHERE lead_id = 'L1' ORDER BY transaction_id"
+    ) == [("call", "phone", "thinking", None, "650.50"), ("meeting", "office", "refused", "дорого", "650.05")]
+    assert road.query(
+        "SELECT status, monthly_revenue::text FROM {nature} WHERE lead_id = 'L1' ORDER BY transaction_id"
+    ) == [("application", "650.50"), ("connected", "650.50")]
+
+
+def test_a_file_with_a_view_is_spread_again_restored_and_sent_again(road: Road) -> None:
+    bot = OwnBot(road.data)
+    bot.work(100)
+    for stream in ("actions", "nature"):
+        road.must("crmbot-producer", "adopt", "--stream", stream)
+    nature, consumer = road.produce("nature"), road.consume("nature")
+    road.send_all()
+    road.consume("actions")
+    road.wait_for_all("actions")
+    road.must("crmbot-producer", "topics", PARTITIONS="5")
+    assert "go to 5 partitions" in road.must("crmbot-producer", "repartition", "--stream", "actions")
+    backup = road.back_up()
+    bot.work(50)
+    road.send_all()
+    road.wait_for_all("actions")
+    assert road.query("SELECT count(DISTINCT kafka_partition) FROM {actions}") == [(5,)]
+    road.restore(backup)
+    bot.work(20)
+    refused = road.run("crmbot-producer", "run", "--stream", "actions")
+    assert refused.returncode == 3
+    assert "was replaced or restored" in refused.stderr
+    assert "rows after 200 belong to" in road.must("crmbot-producer", "new-source", "--stream", "actions")
+    road.must("crmbot-producer", "resend", "--stream", "actions")
+    road.send_all()
+    assert nature.process.poll() is None
+    assert consumer.process.poll() is None
+    result = road.audit()
+    assert result["clean"], result
