@@ -253,7 +253,7 @@ FILES = [
     ),
     *(
         Row(f"crmbot-producer {command}", [], {}, words, prepare)
-        for command in ("run", "resend", "new-source", "audit")
+        for command in ("adopt", "run", "resend", "new-source", "audit")
         for words, prepare in (
             ("check MRF, STREAM and DATA_DIR", lambda folder: bot(folder, "mrf7")),
             ("check MRF, STREAM and DATA_DIR", swapped_bot),
@@ -262,9 +262,11 @@ FILES = [
     ),
     *(
         Row(f"crmbot-producer {command}", [], environment, "check DATA_DIR", prepare)
-        for command in ("run", "resend", "new-source")
+        for command in ("adopt", "run", "resend", "new-source")
         for environment, prepare in (({}, file("data")), ({"DATA_DIR": LONG}, lambda folder: None))
     ),
+    Row("crmbot-producer adopt", [], {}, "actions.db does not exist (yet): check DATA_DIR"),
+    Row("crmbot-producer adopt", [], {"DATA_DIR": "none"}, "actions.db does not exist (yet): check DATA_DIR"),
     Row("crmbot-producer audit", [], {}, "DATA_DIR data has no actions.db"),
     Row("crmbot-producer audit", [], {}, "DATA_DIR data", missing("data")),
     Row("crmbot-producer audit", [], {}, "DATA_DIR data", file("data")),

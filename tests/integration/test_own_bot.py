@@ -15,8 +15,9 @@ TOUCHES = """
     INSERT INTO staff VALUES ('M1', 'Анна Петрова', 'Московский филиал', 'Москва');
     CREATE TABLE touches (
         id INTEGER PRIMARY KEY AUTOINCREMENT, uid BLOB NOT NULL DEFAULT (randomblob(16)),
-        at INTEGER NOT NULL DEFAULT (unixepoch()), lead INTEGER NOT NULL, who TEXT NOT NULL, what TEXT NOT NULL,
-        outcome TEXT NOT NULL, why TEXT NOT NULL DEFAULT '', kopecks INTEGER NOT NULL
+        at INTEGER NOT NULL DEFAULT (CAST(strftime('%s', 'now') AS INTEGER)), lead INTEGER NOT NULL,
+        who TEXT NOT NULL, what TEXT NOT NULL, outcome TEXT NOT NULL, why TEXT NOT NULL DEFAULT '',
+        kopecks INTEGER NOT NULL
     );
     CREATE VIEW actions AS SELECT
         t.id AS transaction_id,
@@ -37,7 +38,9 @@ TOUCHES = """
 """
 # An order is one row that changes in place; triggers write each step of it to a journal.
 ORDERS = """
-    CREATE TABLE orders (number TEXT PRIMARY KEY, lead INTEGER NOT NULL, state TEXT NOT NULL, price REAL NOT NULL);
+    CREATE TABLE orders (
+        number TEXT PRIMARY KEY, lead INTEGER NOT NULL, state TEXT NOT NULL, price REAL NOT NULL
+    );
     CREATE TABLE order_steps (
         id INTEGER PRIMARY KEY AUTOINCREMENT,
         event_id TEXT NOT NULL DEFAULT (lower(hex(randomblob(4)) || '-' || hex(randomblob(2)) || '-4'
@@ -47,10 +50,12 @@ ORDERS = """
         number TEXT NOT NULL, lead INTEGER NOT NULL, state TEXT NOT NULL, price REAL NOT NULL
     );
     CREATE TRIGGER order_begun AFTER INSERT ON orders BEGIN
-        INSERT INTO order_steps (number, lead, state, price) VALUES (new.number, new.lead, new.state, new.price);
+        INSERT INTO order_steps (number, lead, state, price)
+        VALUES (new.number, new.lead, new.state, new.price);
     END;
     CREATE TRIGGER order_moved AFTER UPDATE OF state ON orders WHEN new.state <> old.state BEGIN
-        INSERT INTO order_steps (number, lead, state, price) VALUES (new.number, new.lead, new.state, new.price);
+        INSERT INTO order_steps (number, lead, state, price)
+        VALUES (new.number, new.lead, new.state, new.price);
     END;
     CREATE VIEW nature AS SELECT
         id AS transaction_id, event_id, at AS occurred_at, at AS recorded_at, 'L' || lead AS lead_id,
@@ -79,7 +84,8 @@ class OwnBot:
         with closing(self._open("actions")) as actions, closing(self._open("nature")) as nature:
             for lead in itertools.islice(self._numbers, leads):
                 actions.executemany(
-                    "INSERT INTO touches (lead, who, what, outcome, why, kopecks) VALUES (?, 'M1', ?, ?, ?, ?)",
+                    "INSERT INTO touches (lead, who, what, outcome, why, kopecks) "
+                    "VALUES (?, 'M1', ?, ?, ?, ?)",
                     [(lead, "звонок", "думает", "", 65_050), (lead, "встреча", "отказ", "дорого", 65_005)],
                 )
                 nature.execute("INSERT INTO orders VALUES (?, ?, 'заявка', 650.5)", (f"N-{lead}", lead))
@@ -151,6 +157,7 @@ def test_a_file_with_a_view_is_spread_again_restored_and_sent_again(road: Road) 
     road.send_all()
     road.wait_for_all("actions")
     assert road.query("SELECT count(DISTINCT kafka_partition) FROM {actions}") == [(5,)]
+    (road.data / "actions.db").unlink()  # this process still has it open
     road.restore(backup)
     bot.work(20)
     refused = road.run("crmbot-producer", "run", "--stream", "actions")

@@ -12,6 +12,7 @@ import pytest
 from crmbot_core.contracts import ACTIONS
 from crmbot_core.errors import ConfigurationError
 from crmbot_producer.adopt.adopt import Report, adopt
+from crmbot_producer.adopt.mismatch import Mismatch
 from crmbot_producer.settings import FileSettings
 from crmbot_producer.sqlite import BotFile
 
@@ -327,7 +328,7 @@ def test_the_contracts_table_with_wrong_values_is_mended_by_updates(tmp_path: Pa
             connection.execute(
                 f"INSERT INTO actions ({columns}) VALUES ({', '.join('?' * len(row))})", list(row.values())
             )
-        named = set()
+        named: set[Mismatch] = set()
         while mismatches := adopt(settings).report.mismatches:  # type: ignore[union-attr]
             assert not named & set(mismatches)
             named |= set(mismatches)

@@ -233,3 +233,29 @@ def test_a_replaced_file_is_opened_again(bot: sqlite3.Connection, file: BotFile,
     (tmp_path / "actions.db").rename(tmp_path / "old.db")
     with pytest.raises(TransientError, match="is not the file that was opened"), file.snapshot():
         pass
+
+
+def test_a_view_may_have_rows_without_what_the_contract_demands(
+    bot: sqlite3.Connection, file: BotFile
+) -> None:
+    """No column of a view can be NOT NULL: such a row is the consumer's to reject, and stops no other."""
+    add(bot, event_id="1")
+    add(bot, event_id="2", lead_id="")
+    add(bot, event_id="3", client_name="")
+    columns = ", ".join(
+        f"nullif({column.name}, '') AS {column.name}" if column.name != "transaction_id" else column.name
+        for column in ACTIONS.sqlite_columns
+    )
+    bot.executescript(
+        f"ALTER TABLE actions RENAME TO own; CREATE VIEW actions AS SELECT 'x' AS reason, {columns} FROM own"
+    )
+    for limit in (LIMIT, 1_000):  # at once, and row by row
+        page = file.page(file.identities()[-1], 0, 100, limit)
+        assert page is not None
+        assert (page.ids, page.leads, page.not_carried) == ([b"1", b"2", b"3"], [b"L1", b"", b"L1"], {})
+        assert json.loads(b"{" + page.messages[1])["lead_id"] is None
+        assert json.loads(b"{" + page.messages[2])["client_name"] is None
+    bot.execute("UPDATE own SET event_id = '' WHERE transaction_id = 3")
+    assert (file.newest_id(), file.event_id(3), read(file).last_event_id) == (3, "", "")
+    assert [event for _, event, _ in file.digests(file.identities()[-1])] == ["1", "2", ""]
+    assert list(file.event_ids(file.identities()[-1])) == [(1, "1"), (2, "2"), (3, "")]
