@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import pytest
 
-from crmbot_core.contracts import ACTIONS
+from crmbot_core.contracts import ACTIONS, NATURE
 from crmbot_core.errors import ConfigurationError
 from crmbot_producer.adopt.adopt import Report, adopt
 from crmbot_producer.adopt.mismatch import Mismatch
@@ -147,6 +147,25 @@ def test_a_file_that_is_another_mrfs_stays_so(bot: Bot) -> None:
     for check_only in (False, True):
         with pytest.raises(ConfigurationError, match="holds actions of mrf1"):
             adopt(bot.settings.model_copy(update={"mrf": "mrf2"}), check_only=check_only)
+
+
+def test_one_database_may_hold_both_streams(bot: Bot) -> None:
+    bot.settings.database.with_name("nature.db").symlink_to(bot.settings.database)
+    both = [bot.settings, bot.settings.model_copy(update={"stream": "nature"})]
+    first = adopt(both[0]).source_id
+    with pytest.raises(ConfigurationError, match="holds actions of mrf1"):
+        adopt(both[1])
+    bot.connection.executescript(NATURE.sqlite_ddl[NATURE.sqlite_ddl.index(";") + 1 :])
+    with pytest.raises(ConfigurationError, match="holds actions of mrf1"):
+        adopt(both[1].model_copy(update={"mrf": "mrf2"}))
+    second = adopt(both[1])
+    assert second.is_new
+    identities = []
+    for settings in both:
+        assert not adopt(settings).is_new
+        with closing(BotFile(settings.database, settings.contract, "mrf1")) as file:
+            identities.append([identity.source_id for identity in file.identities()])
+    assert identities == [[first], [second.source_id]]
 
 
 class Case(NamedTuple):

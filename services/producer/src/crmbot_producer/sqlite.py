@@ -108,6 +108,8 @@ class BotFile:
         ]
         if not rows:
             raise TransientError(f"{self.path} is half made: it has no source_id (yet)")
+        # One database may hold both streams; each has its own identities.
+        rows = [row for row in rows if row[1] == self._stream.name] or rows
         for source_id, stream, mrf, version, *_ in rows:
             if (stream, mrf, version) != (self._stream.name, self._mrf, SCHEMA_VERSION):
                 raise ConfigurationError(

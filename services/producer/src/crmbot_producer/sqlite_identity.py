@@ -73,7 +73,7 @@ def make_source(settings: FileSettings) -> str:
     with _writing(path) as connection:
         if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'source'").fetchone():
             connection.execute(SOURCE_DDL)
-        if connection.execute("SELECT 1 FROM source").fetchone():
+        if connection.execute("SELECT 1 FROM source WHERE stream = ?", (settings.stream,)).fetchone():
             raise TransientError(f"{path} has changed meanwhile; nothing is changed: run this again")
         insert_identity(connection, source_id, stream=settings.stream, mrf=settings.mrf)
     return source_id
@@ -101,7 +101,8 @@ def _writing(path: Path) -> Iterator[sqlite3.Connection]:
 
 def _is_planned_for(connection: sqlite3.Connection, table: str, plan: Plan) -> bool:
     (present,) = connection.execute(
-        "SELECT source_id FROM source ORDER BY starts_after DESC, rowid DESC LIMIT 1"
+        "SELECT source_id FROM source WHERE stream = ? ORDER BY starts_after DESC, rowid DESC LIMIT 1",
+        (table,),
     ).fetchone()
     if present != plan.present.source_id or plan.shared is None:
         return bool(present == plan.present.source_id)

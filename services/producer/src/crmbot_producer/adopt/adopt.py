@@ -48,7 +48,7 @@ def adopt(settings: FileSettings, *, check_only: bool = False) -> Adopted:
         raise ConfigurationError(str(error)) from error
     with closing(file), closing(_opened(settings)) as connection:
         with reading(settings.database):
-            is_adopted = has_identity(connection)
+            is_adopted = has_identity(connection, settings.stream, settings.mrf)
         source_id = file.identities()[-1].source_id if is_adopted else None
         if source_id and not check_only:
             return Adopted(source_id, is_new=False, report=None)

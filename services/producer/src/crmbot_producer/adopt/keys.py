@@ -59,12 +59,20 @@ def source_mismatches(connection: sqlite3.Connection) -> list[Mismatch]:
     ]
 
 
-def has_identity(connection: sqlite3.Connection) -> bool:
-    """Tell whether the file has been adopted, or made by the generator."""
+def has_identity(connection: sqlite3.Connection, stream: str, mrf: str) -> bool:
+    """Tell whether the stream has an identity in the file, or the file is another bot's altogether.
+
+    A database may hold both streams: then the other one's identity alone says nothing.
+    """
     columns = {row[1] for row in connection.execute("PRAGMA table_info(source)")}
     if columns != _SOURCE_COLUMNS:
         return False
-    return connection.execute("SELECT 1 FROM source LIMIT 1").fetchone() is not None
+    is_there = "SELECT 1 FROM sqlite_master WHERE name = :stream COLLATE NOCASE AND type IN ('table', 'view')"
+    found = connection.execute(
+        f"SELECT 1 FROM source WHERE stream = :stream OR mrf <> :mrf OR NOT EXISTS ({is_there})",
+        {"stream": stream, "mrf": mrf},
+    ).fetchone()
+    return found is not None
 
 
 def notes(connection: sqlite3.Connection, mapped: Mapped) -> list[str]:
