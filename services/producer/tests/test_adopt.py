@@ -221,6 +221,12 @@ CASES = {
         "action: TEXT of another form in 1 row, first transaction_id 3",
         {"'…' THEN 'call'": "'звонок' THEN 'call'"},
     ),
+    "infinite roubles": Case(
+        "UPDATE touches SET rubles = 9e999 WHERE id = 2",
+        {"potential_revenue": "CASE t.id WHEN 2 THEN t.rubles ELSE '1.00' END"},
+        "potential_revenue: REAL in 1 row, first transaction_id 2",
+        {"printf('%.2f', potential_revenue)": "'0.00'"},
+    ),
     "a number for a text": Case("", {"lead_id": "t.lead"}, "lead_id: INTEGER in 3 rows"),
     "empty": Case("UPDATE touches SET client = ''", {}, "client_name: empty TEXT in 3 rows"),
     "absent": Case("UPDATE touches SET client = NULL", {}, "client_name: NULL in 3 rows"),

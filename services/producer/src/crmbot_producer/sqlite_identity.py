@@ -71,7 +71,9 @@ def make_source(settings: FileSettings) -> str:
     """
     path, source_id = settings.database, str(uuid4())
     with _writing(path) as connection:
-        if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'source'").fetchone():
+        if not connection.execute(
+            "SELECT 1 FROM sqlite_master WHERE name = 'source' COLLATE NOCASE"
+        ).fetchone():
             connection.execute(SOURCE_DDL)
         if connection.execute("SELECT 1 FROM source WHERE stream = ?", (settings.stream,)).fetchone():
             raise TransientError(f"{path} has changed meanwhile; nothing is changed: run this again")

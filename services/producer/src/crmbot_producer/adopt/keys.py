@@ -48,14 +48,14 @@ def key_mismatches(connection: sqlite3.Connection, mapped: Mapped) -> list[Misma
 
 def source_mismatches(connection: sqlite3.Connection) -> list[Mismatch]:
     """Return the mismatch of a file whose bot has a table `source` for something else."""
-    columns = {row[1] for row in connection.execute("PRAGMA table_info(source)")}
-    if not columns or columns == _SOURCE_COLUMNS:
+    kind = connection.execute(
+        "SELECT type FROM sqlite_master WHERE name = 'source' COLLATE NOCASE"
+    ).fetchone()
+    if kind is None or _source_columns(connection) == _SOURCE_COLUMNS:
         return []
+    rename = "ALTER TABLE source RENAME TO bot_source;" if kind == ("table",) else "give it another name"
     return [
-        Mismatch(
-            "source: the bot has a table or view of this name, and the file's identities need it",
-            "ALTER TABLE source RENAME TO bot_source;",
-        )
+        Mismatch(f"source: the bot has a {kind[0]} of this name, and the file's identities need it", rename)
     ]
 
 
@@ -64,8 +64,7 @@ def has_identity(connection: sqlite3.Connection, stream: str, mrf: str) -> bool:
 
     A database may hold both streams: then the other one's identity alone says nothing.
     """
-    columns = {row[1] for row in connection.execute("PRAGMA table_info(source)")}
-    if columns != _SOURCE_COLUMNS:
+    if _source_columns(connection) != _SOURCE_COLUMNS:
         return False
     is_there = "SELECT 1 FROM sqlite_master WHERE name = :stream COLLATE NOCASE AND type IN ('table', 'view')"
     found = connection.execute(
@@ -93,6 +92,10 @@ def notes(connection: sqlite3.Connection, mapped: Mapped) -> list[str]:
                 "that appears later, behind rows that were sent, is never sent"
             )
     return found
+
+
+def _source_columns(connection: sqlite3.Connection) -> set[str]:
+    return {row[1] for row in connection.execute("PRAGMA table_info(source)")}
 
 
 def _doubled(connection: sqlite3.Connection, mapped: Mapped, column: str) -> tuple[int, int]:

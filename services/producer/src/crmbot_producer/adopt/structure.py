@@ -140,7 +140,7 @@ def _tables(connection: sqlite3.Connection, stream: Stream) -> tuple[str | None,
     if _RANGE.match(plan[0]) and not any(word in step for step in plan for word in _SORTS):
         cursor = next(operation[2] for operation in program if operation[1].startswith("SeekG"))
         id_table = names[opened[cursor]]
-    others = {names[root] for root in opened.values()} - {id_table}
+    others = {names[root] for root in opened.values() if root in names} - {id_table}
     return id_table, tuple(sorted(others))
 
 

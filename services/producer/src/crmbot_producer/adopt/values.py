@@ -54,45 +54,56 @@ def value_mismatches(
         tally.rows += len(page.ids)
         for position, _ in check([_CHAIN + message for message in page.messages]).rejected:
             transaction_id = int(page.ids[position])
-            if page.not_carried.get(transaction_id) is None:
-                _explain(stream, page.messages[position], transaction_id, tally)
-            else:
-                _explain_stub(stream, connection, transaction_id, tally)
+            is_stub = transaction_id in page.not_carried
+            if is_stub or not _explain(stream, page.messages[position], transaction_id, tally):
+                _explain_stored(stream, connection, transaction_id, tally)
     return [_mismatch(stream, mapped, wrong, tally) for wrong in sorted(tally.counts, key=_first_of(tally))]
 
 
 def _pages(file: BotFile) -> Iterator[Page]:
     after = 0
-    while page := file.page(_EVERY_ROW, after, _PAGE_ROWS):
+    while True:
+        with file.snapshot():
+            page = file.page(_EVERY_ROW, after, _PAGE_ROWS)
+        if page is None:
+            return
         yield page
         after = page.last_id
 
 
-def _explain(stream: Stream, message: bytes, transaction_id: int, tally: Tally) -> None:
-    """Count what pydantic says of a message; texts that are not UTF-8 become such that it refuses."""
-    values = json.loads((_CHAIN + message).decode(errors=AS_IT_IS))
+def _explain(stream: Stream, message: bytes, transaction_id: int, tally: Tally) -> bool:
+    """Count what pydantic says of a message; tell whether it is one: SQLite writes infinity into JSON."""
     try:
+        # A text that is not UTF-8 becomes one that pydantic refuses.
+        values = json.loads((_CHAIN + message).decode(errors=AS_IT_IS))
         stream.model.model_validate(values)
     except ValidationError as error:
         for problem in error.errors(include_url=False, include_context=False):
             name = str(problem["loc"][0])
             tally.add(wrong_value(name, problem["input"], problem["type"]), transaction_id, problem["input"])
+    except ValueError:
+        return False
+    return True
 
 
-def _explain_stub(stream: Stream, connection: sqlite3.Connection, transaction_id: int, tally: Tally) -> None:
-    """Count the BLOBs of a row that the producer cannot carry, or else its longest value."""
+def _explain_stored(
+    stream: Stream, connection: sqlite3.Connection, transaction_id: int, tally: Tally
+) -> None:
+    """Count the BLOBs and REALs of a row of which no message is made, or else its longest value."""
     names = [column.name for column in stream.sqlite_columns]
     wanted = ", ".join(f"typeof({name}), length(CAST({name} AS BLOB))" for name in names)
     row = connection.execute(
         f"SELECT {wanted} FROM {stream.name} WHERE transaction_id = ?", (transaction_id,)
     ).fetchone()
-    storages, sizes = row[::2], row[1::2]
-    for name, storage in zip(names, storages, strict=True):
-        if storage == "blob":
-            tally.add(Wrong(name, "blob", "BLOB"), transaction_id, b"")
-    if "blob" not in storages:
-        _, longest = max((size or 0, name) for name, size in zip(names, sizes, strict=True))
-        tally.add(Wrong(longest, "text", "TEXT that is too long"), transaction_id, "")
+    if row is None:  # deleted meanwhile
+        return
+    stored = dict(zip(names, row[::2], strict=True))
+    wrong = [Wrong(name, kind, kind.upper()) for name, kind in stored.items() if kind in ("blob", "real")]
+    if not wrong:
+        _, longest = max((size or 0, name) for name, size in zip(names, row[1::2], strict=True))
+        wrong = [Wrong(longest, "text", "TEXT that is too long")]
+    for kind in wrong:
+        tally.add(kind, transaction_id, 0.0 if kind.storage == "real" else "")
 
 
 def _first_of(tally: Tally) -> Any:  # noqa: ANN401  (a key function)
