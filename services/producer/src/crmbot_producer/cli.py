@@ -35,8 +35,6 @@ _EPILOG = (
     "Settings are environment variables: docs/settings.md. Exit codes: 0 done, 1 crashed or stuck, "
     "2 wrong settings, 3 stopped to protect the data, 4 the audit found differences."
 )
-
-
 _stream_option = stream_option("Which of the bot's files; or STREAM.")
 
 

@@ -11,7 +11,8 @@ from typing import NamedTuple
 from crmbot_core.contracts import Stream
 from crmbot_core.contracts.digest import digest_of_text
 from crmbot_core.contracts.models import SCHEMA_VERSION, UUID_PATTERN
-from crmbot_core.errors import ConfigurationError, StoppedError, TransientError
+from crmbot_core.errors import ConfigurationError, TransientError
+from crmbot_producer.sqlite_errors import reading
 from crmbot_producer.sqlite_page import AS_IT_IS, PAGE, PARAMETERS, Page, PageQuery, as_bytes, event_name
 
 _BUSY_SECONDS = 5.0
@@ -214,26 +215,6 @@ class BotFile:
 
     def _errors(self) -> AbstractContextManager[None]:
         return reading(self.path)
-
-
-@contextmanager
-def reading(path: Path) -> Iterator[None]:
-    """Raise what `BotFile` raises in place of SQLite's errors."""
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        code = error.sqlite_errorcode & 0xFF
-        if code == sqlite3.SQLITE_ERROR and "no such table" in str(error):
-            raise TransientError(
-                f"{path} is half made: {error} (yet); if it is your own bot's: crmbot-producer adopt"
-            ) from error
-        if code == sqlite3.SQLITE_ERROR:
-            raise ConfigurationError(f"{path} does not fit the contract: {error}") from error
-        raise TransientError(f"{path}: {error}") from error
-    except sqlite3.DatabaseError as error:
-        raise StoppedError(
-            f"{path} is damaged: {error}; restore it from a backup, then start the producer again"
-        ) from error
 
 
 def _digest_sql(stream: Stream) -> str:

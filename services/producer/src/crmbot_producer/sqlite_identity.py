@@ -12,7 +12,7 @@ from crmbot_core.errors import ConfigurationError, TransientError
 from crmbot_producer.settings import FileSettings, RecoverySettings
 from crmbot_producer.shared_rows import FileRow
 from crmbot_producer.sqlite import Identity
-from crmbot_producer.sqlite_page import event_name
+from crmbot_producer.sqlite_page import as_bytes, event_name
 
 _BUSY_SECONDS = 30.0
 _NOT_WRITABLE = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM)
@@ -109,6 +109,6 @@ def _is_planned_for(connection: sqlite3.Connection, table: str, plan: Plan) -> b
     if present != plan.present.source_id or plan.shared is None:
         return bool(present == plan.present.source_id)
     row = connection.execute(
-        f"SELECT CAST(event_id AS BLOB) FROM {table} WHERE transaction_id = ?", plan.shared[:1]
+        f"SELECT {as_bytes('event_id')} FROM {table} WHERE transaction_id = ?", plan.shared[:1]
     ).fetchone()
     return row is not None and event_name(row[0]) == plan.shared[1]

@@ -175,8 +175,7 @@ def _at_once_sql(stream: Stream) -> str:
     return (
         "SELECT max(transaction_id), max(length(message)), group_concat(transaction_id), "
         "group_concat(coalesce(lead_id, ''), char(10)), group_concat(message, char(10)) FROM ("
-        f"SELECT transaction_id, lead_id, {_message(stream)} AS message "
-        f"FROM {stream.name} {PAGE})"
+        f"SELECT transaction_id, lead_id, {_message(stream)} AS message FROM {stream.name} {PAGE})"
     )
 
 

@@ -12,7 +12,8 @@ from crmbot_producer.adopt.mismatch import Mismatch
 from crmbot_producer.adopt.structure import found, id_mismatches, journal_mismatches
 from crmbot_producer.adopt.values import value_mismatches
 from crmbot_producer.settings import FileSettings
-from crmbot_producer.sqlite import BotFile, reading
+from crmbot_producer.sqlite import BotFile
+from crmbot_producer.sqlite_errors import reading
 from crmbot_producer.sqlite_identity import make_source
 
 
