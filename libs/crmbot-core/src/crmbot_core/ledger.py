@@ -1,7 +1,8 @@
 """The ledger in the warehouse: how far each partition of a topic is loaded. All SQL on it is here.
 
-Nobody updates or deletes rows. A batch is inserted only where the one before it ended, so of two consumers
-that load the same range, or after commits that the warehouse lost, the second fails with all its rows.
+A batch is inserted only where the one before it ended, so of two consumers that load the same range, or
+after commits that the warehouse lost, the second fails with all its rows. Nobody updates or deletes rows but
+the owner's `crmbot-consumer maintain`, which folds old ones.
 """
 
 import json
@@ -27,6 +28,16 @@ _PARTITIONS = "SELECT DISTINCT kafka_partition FROM crm_bot_ledger WHERE topic =
 _NEWEST_BATCHES = """
     SELECT rows_loaded + rows_rejected + rows_duplicate, rows_rejected FROM crm_bot_ledger
     WHERE topic = %s AND kafka_partition = %s ORDER BY log_epoch DESC, start_offset DESC LIMIT %s
+"""
+_BREAKS = """
+    SELECT kafka_partition, log_epoch, start_offset, previous_end FROM (
+        SELECT kafka_partition, log_epoch, start_offset, lag(end_offset) OVER (
+            PARTITION BY kafka_partition, log_epoch ORDER BY start_offset
+        ) AS previous_end
+        FROM crm_bot_ledger WHERE topic = %s
+    ) batches
+    WHERE start_offset <> previous_end OR (previous_end IS NULL AND start_offset NOT IN (0, -1))
+    ORDER BY kafka_partition, log_epoch, start_offset
 """
 _INSERT = """
     INSERT INTO crm_bot_ledger (topic, kafka_partition, log_epoch, start_offset, end_offset, topic_id,
@@ -114,6 +125,15 @@ class Entry(NamedTuple):
     counts: Counts = Counts()
 
 
+class Break(NamedTuple):
+    """A batch that does not start where the one before it ended; `previous_end` is None if there is none."""
+
+    partition: int
+    log_epoch: int
+    start_offset: int
+    previous_end: int | None
+
+
 class Order(NamedTuple):
     """A source's messages of a partition below `up_to` that lie behind a gap are sent again."""
 
@@ -147,6 +167,11 @@ def newest_batches(
 ) -> Iterator[tuple[int, int]]:
     """Yield messages and rejects of a partition's batches, newest first."""
     yield from connection.execute(_NEWEST_BATCHES, (topic, partition, limit))
+
+
+def breaks(connection: Connection, topic: str) -> list[Break]:
+    """Return where the chain of a topic's batches is broken; reads the whole ledger of the topic."""
+    return [Break(*row) for row in connection.execute(_BREAKS, (topic,))]
 
 
 def insert(connection: Connection, topic: str, entries: Sequence[Entry]) -> None:

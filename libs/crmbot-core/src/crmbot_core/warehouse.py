@@ -80,6 +80,8 @@ def connect(settings: WarehouseSettings, work: str = "", lock_seconds: float = 0
             client_encoding="UTF8",
             application_name=_session_name(work or Path(sys.argv[0]).name),
         )
+        # Whatever the role's default: the ledger's fence has to see what was committed before it.
+        connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
         connection.execute("SET TIME ZONE 'UTC'")
         if lock_seconds:
             connection.execute(f"SET lock_timeout = {round(lock_seconds * 1000)}")

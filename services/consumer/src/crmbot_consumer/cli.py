@@ -13,10 +13,11 @@ from rich.table import Table
 from crmbot_consumer import rejects as rejects_table
 from crmbot_consumer.adopt_topic import adopt_topic
 from crmbot_consumer.decisions import accept_gap, accept_retention, accept_source, reject_source
+from crmbot_consumer.maintain import maintain
 from crmbot_consumer.migrate import migrate
 from crmbot_consumer.rejects import Place
 from crmbot_consumer.run import ConsumerRun
-from crmbot_consumer.settings import ConsumerSettings, MigrateSettings, TopicSettings
+from crmbot_consumer.settings import ConsumerSettings, MaintainSettings, MigrateSettings, TopicSettings
 from crmbot_core.kafka import checked_settings
 from crmbot_core.lifecycle import exit_codes, stop_on_signals
 from crmbot_core.options import stream_option
@@ -64,6 +65,16 @@ def migrate_command() -> None:
     """Create or upgrade the MRF's tables; safe to run again and by several at once."""
     applied = migrate(load(MigrateSettings))
     click.echo(f"applied {', '.join(applied)}" if applied else "the tables are up to date")
+
+
+@cli.command("maintain", epilog=_EPILOG)
+def maintain_command() -> None:
+    """Fold the MRF's old batches in the ledger and analyze its tables, as their owner.
+
+    Consumers may run meanwhile. Safe to be killed, run again, and run by several at once.
+    """
+    for line in maintain(load(MaintainSettings)):
+        click.echo(line)
 
 
 @cli.command("accept-loss", epilog=_EPILOG)

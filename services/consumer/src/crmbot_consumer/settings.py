@@ -68,3 +68,11 @@ class MigrateSettings(LogSettings, WarehouseSettings):
     """What `crmbot-consumer migrate` reads."""
 
     mrf: MrfName = Field(description="macro-regional branch, mrf1 and so on")
+
+
+class MaintainSettings(MigrateSettings):
+    """What `crmbot-consumer maintain` reads."""
+
+    fold_days: int = Field(
+        default=1, ge=1, le=3_650, description="age in days from which batches of the ledger are folded"
+    )

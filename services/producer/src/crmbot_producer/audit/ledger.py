@@ -12,15 +12,6 @@ _LEDGER = """
            coalesce(sum(rows_duplicate), 0)::bigint
     FROM crm_bot_ledger WHERE topic = %(topic)s
 """
-_BREAKS = """
-    SELECT count(*) FROM (
-        SELECT start_offset, lag(end_offset) OVER (
-            PARTITION BY kafka_partition, log_epoch ORDER BY start_offset
-        ) AS previous_end
-        FROM crm_bot_ledger WHERE topic = %(topic)s
-    ) batches
-    WHERE start_offset <> previous_end OR (previous_end IS NULL AND start_offset NOT IN (0, -1))
-"""
 _CHAIN_ENDS = """
     SELECT DISTINCT ON (kafka_partition) kafka_partition, last_ids FROM crm_bot_ledger
     WHERE topic = %(topic)s ORDER BY kafka_partition, log_epoch DESC, start_offset DESC
@@ -70,8 +61,8 @@ def check_ledger(table: AuditedTable, rows_in_warehouse: int) -> LedgerFindings:
     loaded, rejected, duplicates = found or (0, 0, 0)
     dead_letters, replayed = (table.count(sql.SQL(query), topic) for query in (_DEAD_LETTERS, _REPLAYS))
     broken = []
-    if breaks := table.count(sql.SQL(_BREAKS), topic):
-        broken.append(f"{breaks} breaks in the ledger's chain")
+    if breaks := ledger.breaks(table.connection, table.topic):
+        broken.append(f"{len(breaks)} breaks in the ledger's chain")
     if loaded + replayed != rows_in_warehouse:
         broken.append(
             f"the ledger tells of {loaded} rows and {replayed} replayed, the table has {rows_in_warehouse}"
