@@ -134,16 +134,15 @@ def waiting(road: Road, name: str) -> bool:
 
 
 def test_after_a_fold_every_question_has_the_same_answer(road: Road) -> None:
-    road.backfill(4_500)
-    producer = road.produce("actions")
-    bad = action(road.mrf, 1) | {"surprise": "yes"}
-    send(road.bootstrap, topic(road), [bad] * 3)
-    consumer = road.consume("actions", BATCH_ROWS="2")
+    road.backfill(5_000)
+    road.send_all()
+    send(road.bootstrap, topic(road), [action(road.mrf, 1, surprise="yes")] * 3)
+    consumer = road.consume("actions", BATCH_ROWS="1")
     road.wait_for_all("actions", 120)
     road.consume("nature")
     road.produce("nature")
     road.wait_for_all("nature")
-    assert [producer.terminate(), consumer.terminate()] == [0, 0]
+    assert consumer.terminate() == 0
     age(road)
     questions: list[Callable[[], object]] = [
         lambda: told(road.must("crmbot-producer", "audit", "--json")),
@@ -295,7 +294,8 @@ def test_a_gap_stays_where_it_is_and_is_named(road: Road, batches: list[Partitio
     # A row that is missing in the table shows after a fold as before it.
     road.query(
         "INSERT INTO crm_bot_ledger "
-        "SELECT topic, kafka_partition, log_epoch, 100, 101, topic_id, 1, 0, 0, 0, last_ids, gaps, loaded_at FROM crm_bot_ledger WHERE topic = %s AND start_offset = 99",
+        "SELECT topic, kafka_partition, log_epoch, 100, 101, topic_id, 1, 0, 0, 0, last_ids, gaps, loaded_at "
+        "FROM crm_bot_ledger WHERE topic = %s AND start_offset = 99",
         topic(road),
     )
     audited = road.run(*WAREHOUSE_ONLY)
