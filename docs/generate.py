@@ -52,6 +52,7 @@ READS = {
     "crmbot-producer audit": Reads(producer.AuditSettings),
     "crmbot-consumer run": Reads(consumer.ConsumerSettings, kafka=True, http=True),
     "crmbot-consumer migrate": Reads(consumer.MigrateSettings),
+    "crmbot-consumer maintain": Reads(consumer.MaintainSettings),
     "crmbot-consumer accept-loss": Reads(consumer.TopicSettings, kafka=True),
     "crmbot-consumer adopt-topic": Reads(consumer.TopicSettings, kafka=True),
     "crmbot-consumer reject-source": Reads(consumer.TopicSettings),

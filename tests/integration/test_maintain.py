@@ -220,9 +220,12 @@ def test_a_batch_that_was_folded_cannot_be_loaded_again(
     load(warehouse, batch_of(road, batches[-1].end, [OLD + 1]))
 
 
+@pytest.mark.parametrize("isolation", ["read committed", "repeatable read"])
 def test_a_batch_cannot_be_loaded_again_while_it_is_folded(
-    road: Road, warehouse: Warehouse, batches: list[PartitionBatch]
+    road: Road, warehouse: Warehouse, batches: list[PartitionBatch], isolation: str
 ) -> None:
+    warehouse.close()
+    road.query(f"ALTER ROLE postgres SET default_transaction_isolation = '{isolation}'")
     with held_folds(road) as let_go, ThreadPoolExecutor() as threads:
         maintained = threads.submit(road.run, *MAINTAIN)
         wait_until(lambda: waiting(road, f"maintain {road.mrf}"), "the fold is in the middle")
@@ -232,6 +235,7 @@ def test_a_batch_cannot_be_loaded_again_while_it_is_folded(
         with pytest.raises(FencedError):
             zombie.result()
         assert maintained.result().returncode == 0
+    road.query("ALTER ROLE postgres RESET default_transaction_isolation")
     assert loaded_ids(road) == [*range(1, OLD + 1)]
     assert len(batch_rows(road)) == WINDOW + 1
 

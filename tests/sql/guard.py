@@ -8,6 +8,7 @@ from typing import NamedTuple
 from pglast import ast, keywords, parse_sql
 from pglast.parser import ParseError, scan
 
+from . import owner
 from .checks import CHECKS, UNLISTED
 from .known import NODES, REASONS, VALUES
 
@@ -46,20 +47,26 @@ def storage(clause: str) -> Storage:
     return Storage("appendonly=false" in options, tuple(match[2].split(", ")) if match[2] else ())
 
 
-def problems(text: str, storages: Mapping[str, Storage]) -> list[str]:
+def problems(text: str, storages: Mapping[str, Storage], *, is_owners: bool = False) -> list[str]:
     """Return what is wrong with one or more SQL statements, nothing if all is well.
 
     Args:
         text: PostgreSQL's syntax; where a file of `sql/` has `:columnar`, here is `WITH (columnar)`.
         storages: storage clauses by variable.
+        is_owners: whether the tables' owner runs them, see `owner`.
     """
+    if is_owners and text in owner.GREENPLUM_ONLY:
+        return []
+    nodes = NODES | owner.NODES if is_owners else NODES
     try:
         statements = parse_sql(text)
     except ParseError as error:
         return [f"does not parse: {error.args[0]}"]
     found = [*_newer_numbers(text)]
+    if is_owners:
+        found += owner.problems(statements)
     for node in (node for statement in statements for node in _nodes(statement)):
-        found += _unlisted(node)
+        found += _unlisted(node, nodes)
         if type(node).__name__ in CHECKS:
             found += CHECKS[type(node).__name__](node)
         if isinstance(node, ast.CreateStmt):
@@ -83,10 +90,10 @@ def _nodes_in(value: object) -> Iterator[ast.Node]:
             yield from _nodes_in(item)
 
 
-def _unlisted(node: ast.Node) -> Iterator[str]:
+def _unlisted(node: ast.Node, nodes: Mapping[str, str]) -> Iterator[str]:
     """What the parser found that is not on the lists: kinds of nodes, their fields, values of fields."""
     kind = type(node).__name__
-    if kind not in NODES:
+    if kind not in nodes:
         yield f"{kind}: {REASONS.get(kind, UNLISTED)}"
         return
     for field in node:
@@ -94,7 +101,7 @@ def _unlisted(node: ast.Node) -> Iterator[str]:
         if field in _PLACES or not value or value == "\0":
             continue
         name = f"{kind}.{field}"
-        if field not in NODES[kind].split():
+        if field not in nodes[kind].split():
             yield f"{name}: {REASONS.get(name, UNLISTED)}"
         shown = value.name if isinstance(value, Enum) else value
         if name in VALUES and shown not in VALUES[name]:

@@ -70,6 +70,7 @@ VALUES = {
     "RenameStmt.renameType": {"OBJECT_TABLE", "OBJECT_COLUMN"},
     "RenameStmt.relationType": {"OBJECT_TABLE"},
     "SelectStmt.limitOption": {"LIMIT_OPTION_COUNT"},
+    "TransactionStmt.kind": {"TRANS_STMT_BEGIN", "TRANS_STMT_COMMIT"},
     "VariableSetStmt.kind": {"VAR_SET_MULTI"},
 }
 
@@ -90,6 +91,7 @@ FUNCTIONS = {
     "md5": ({1}, "PostgreSQL 7.4; of text and of bytea"),
     "min": ({1}, "PostgreSQL 7; not for uuid"),
     "now": ({0}, "PostgreSQL 7"),
+    "pg_has_role": ({2}, "PostgreSQL 8.1; of the session's role"),
     "percentile_cont": ({1}, "PostgreSQL 9.4, ordered-set aggregate; Greenplum had it before"),
     "pg_terminate_backend": ({1}, "PostgreSQL 8.4; of one's own role's sessions, on Greenplum 6 too"),
     "rank": ({0}, "PostgreSQL 8.4"),
@@ -113,6 +115,7 @@ TYPES = {
     "interval",
     "json",
     "numeric",
+    "regclass",
     "text",
     "timestamp",
     "timestamptz",
@@ -173,6 +176,7 @@ REASONS = {
     # Greenplum
     "Constraint.contype=CONSTR_FOREIGN": "Greenplum does not enforce foreign keys",
     "Constraint.contype=CONSTR_CHECK": "the contract is checked before the warehouse",
+    "TransactionStmt.kind=TRANS_STMT_PREPARE": "Greenplum has no PREPARE TRANSACTION",
     "WithClause.recursive": "untried on Greenplum",
     # our own rules
     "TransactionStmt": "the driver opens and ends transactions; Greenplum has no PREPARE TRANSACTION",

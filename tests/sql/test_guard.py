@@ -173,6 +173,41 @@ def test_accepted(statement: str) -> None:
     assert problems(statement, STORAGES) == []
 
 
+LOCKED = "BEGIN; LOCK TABLE t IN EXCLUSIVE MODE; {} COMMIT"
+
+
+@pytest.mark.parametrize(
+    ("statements", "complaint"),
+    [
+        ("DELETE FROM t WHERE a = 1", "EXCLUSIVE MODE comes before"),
+        (
+            "BEGIN; LOCK TABLE t IN SHARE ROW EXCLUSIVE MODE; DELETE FROM t WHERE a = 1; COMMIT",
+            "EXCLUSIVE MODE",
+        ),
+        (LOCKED.format("UPDATE s SET a = 1;"), "s: LOCK"),
+        ("LOCK TABLE t IN EXCLUSIVE MODE; DELETE FROM t WHERE a = 1", "is one message"),
+        (LOCKED.format("VACUUM t;"), "stand alone"),
+        ("TRUNCATE t", "TRUNCATE"),
+        ("WITH a AS (DELETE FROM t RETURNING x) SELECT x FROM a", "untried"),
+    ],
+)
+def test_the_owner_is_refused(statements: str, complaint: str) -> None:
+    assert complaint in "\n".join(problems(statements, STORAGES, is_owners=True))
+
+
+@pytest.mark.parametrize(
+    "statements",
+    [
+        LOCKED.format("DELETE FROM t WHERE a = 1; UPDATE t SET a = 2 WHERE a = 3;"),
+        "VACUUM ANALYZE t",
+        "ANALYZE t",
+    ],
+)
+def test_the_owner_may(statements: str) -> None:
+    assert problems(statements, STORAGES, is_owners=True) == []
+    assert problems(statements, STORAGES) != []
+
+
 def test_every_problem_of_a_statement_is_told() -> None:
     statement = "UPDATE t SET partition = gen_random_uuid()"
     assert len(problems(statement, STORAGES)) == 3

@@ -68,12 +68,13 @@ def migrate_command() -> None:
 
 
 @cli.command("maintain", epilog=_EPILOG)
-def maintain_command() -> None:
+@click.option("--reorganize", is_flag=True, help="Also rewrite the streams' tables; loads wait meanwhile.")
+def maintain_command(reorganize: bool) -> None:
     """Fold the MRF's old batches in the ledger and analyze its tables, as their owner.
 
     Consumers may run meanwhile. Safe to be killed, run again, and run by several at once.
     """
-    for line in maintain(load(MaintainSettings)):
+    for line in maintain(load(MaintainSettings), also_reorganize=reorganize):
         click.echo(line)
 
 

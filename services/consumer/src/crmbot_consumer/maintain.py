@@ -6,6 +6,7 @@ from psycopg import sql
 
 from crmbot_consumer.fold import fold
 from crmbot_consumer.poison import WINDOW
+from crmbot_consumer.reorganize import reorganize
 from crmbot_consumer.settings import MaintainSettings
 from crmbot_core import ledger
 from crmbot_core.contracts import STREAMS
@@ -23,8 +24,12 @@ _OWNER = """
 _BATCHES = "SELECT count(*) FROM crm_bot_ledger WHERE topic = %s"
 
 
-def maintain(settings: MaintainSettings) -> Iterator[str]:
+def maintain(settings: MaintainSettings, *, also_reorganize: bool = False) -> Iterator[str]:
     """Fold the ledger of an MRF and analyze its tables; yield a line about each step that is done.
+
+    Args:
+        settings: of the MRF and the warehouse, with the role of the tables' owner.
+        also_reorganize: rewrite the tables of the streams, too.
 
     Raises:
         ConfigurationError: the role does not own the tables, or they are missing; nothing is changed.
@@ -44,6 +49,10 @@ def maintain(settings: MaintainSettings) -> Iterator[str]:
             fold(connection, topic, settings.fold_days, WINDOW, {each.partition for each in breaks})
             yield f"{topic}: {_count(connection, topic)} batches in the ledger, {before} before"
             found += [_named(topic, each) for each in breaks]
+        if also_reorganize:
+            for table in streams.values():
+                reorganize(connection, table)
+                yield f"{table}: reorganized"
         for table in tables:
             # Folding leaves dead rows, whose room is used again only after VACUUM.
             command = "VACUUM ANALYZE {}" if table == _LEDGER else "ANALYZE {}"
