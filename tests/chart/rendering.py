@@ -67,6 +67,8 @@ class Rendered:
                 yield name, document
             elif document["kind"] in ("Deployment", "StatefulSet", "Job"):
                 yield name, document["spec"]["template"]
+            elif document["kind"] == "CronJob":
+                yield name, document["spec"]["jobTemplate"]["spec"]["template"]
 
     def pod(self, name: str) -> Manifest:
         """Return the spec of the pod that the object of that name makes."""

@@ -43,11 +43,13 @@ def ports(specs: list[Manifest], direction: str) -> set[int]:
         ("mrf1-repartition-actions", {DNS, KAFKA, WAREHOUSE}, set()),
         ("mrf1-repartition-nature", {DNS, KAFKA, WAREHOUSE}, set()),
         ("mrf1-audit", {DNS, WAREHOUSE}, set()),
+        ("mrf1-maintain", {DNS, WAREHOUSE}, set()),
+        ("mrf1-reorganize", {DNS, WAREHOUSE}, set()),
         ("a run of the export", {DNS, WAREHOUSE}, set()),
     ],
 )
 def test_each_pod_may_do_what_it_needs(pod: str, egress: set[int], ingress: set[int]) -> None:
-    rendered = Rendered(DEFAULT, topics__repartition="true")
+    rendered = Rendered(DEFAULT, topics__repartition="true", maintain__reorganizeSchedule='"30 2 * * 0"')
     labels = {name: template["metadata"]["labels"] for name, template in rendered.pods()}
     specs = policies_of(rendered, labels.get(pod, EXPORT_RUN))
     assert {direction for spec in specs for direction in spec["policyTypes"]} == {"Ingress", "Egress"}

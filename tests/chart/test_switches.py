@@ -18,6 +18,7 @@ def test_the_objects_of_a_release() -> None:
     assert rendered.names("StatefulSet") == {"mrf1-bot"}
     assert rendered.names("Deployment") == {"mrf1-consumer-actions", "mrf1-consumer-nature", "mrf1-exporter"}
     assert rendered.names("Job") == {"mrf1-topics", "mrf1-migrate"}
+    assert rendered.names("CronJob") == {"mrf1-maintain"}
     assert rendered.names("Pod") == {"mrf1-audit"}
     assert rendered.names("PersistentVolumeClaim") == {"mrf1-workbooks"}
     assert rendered.names("ServiceAccount") == {"mrf1-bot", "mrf1-consumer", "mrf1-exporter"}
@@ -45,6 +46,8 @@ def test_as_little_as_possible() -> None:
         ("bot.pod.nodeselector.a=b", "nodeselector"),
         ("consumer.resources.limit.memory=1Gi", "limit"),
         ("topics.partitions=0", "partitions"),
+        ("maintain.foldDay=3", "foldDay"),
+        ("maintain.foldDays=0", "foldDays"),
         ("kafka.config.security=SSL", "security"),
         ("kafka.config.KAFKA_SASL_PASSWORD=x", "KAFKA_SASL_PASSWORD"),
         ("warehouse.dsn=host=x password=y", "dsn"),
@@ -91,6 +94,26 @@ def test_topics_come_before_tables_and_both_before_the_release() -> None:
         assert "serviceAccountName" not in rendered.pod(f"mrf1-{name}")
     hooks, own = (rendered.one("ConfigMap", f"mrf1-{name}")["data"] for name in ("hooks-config", "config"))
     assert hooks == own
+
+
+def test_the_owner_maintains_by_night_and_reorganizes_when_told_to() -> None:
+    rendered = Rendered(
+        CI / "sasl-values.yaml", maintain='{"foldDays": 3, "reorganizeSchedule": "30 2 * * 0"}'
+    )
+    commands = {"maintain": ["maintain"], "reorganize": ["maintain", "--reorganize"]}
+    assert rendered.names("CronJob") == {f"mrf1-{name}" for name in commands}
+    for name, args in commands.items():
+        spec = rendered.one("CronJob", f"mrf1-{name}")["spec"]
+        assert spec["schedule"] == {"maintain": "30 3 * * *", "reorganize": "30 2 * * 0"}[name]
+        assert (spec["timeZone"], spec["concurrencyPolicy"]) == ("Europe/Moscow", "Forbid")
+        (rule,) = spec["jobTemplate"]["spec"]["podFailurePolicy"]["rules"]
+        assert (rule["action"], rule["onExitCodes"]["values"]) == ("FailJob", [2, 3])
+        assert rule["onExitCodes"]["containerName"] == name
+        container = rendered.container(f"mrf1-{name}", name)
+        assert container["args"] == args
+        assert secrets_of(container) == ["warehouse-owner"]
+        assert "warehouse-ca" in {volume["name"] for volume in rendered.pod(f"mrf1-{name}")["volumes"]}
+    assert rendered.one("ConfigMap", "mrf1-config")["data"]["FOLD_DAYS"] == "3"
 
 
 def test_an_upgrade_repartitions_each_stream_when_told_to() -> None:

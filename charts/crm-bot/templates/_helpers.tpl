@@ -55,6 +55,7 @@ BATCH_SECONDS: {{ $v.consumer.batchSeconds | quote }}
 DRAIN_SECONDS: {{ $v.consumer.drainSeconds | quote }}
 MAX_REJECTS_IN_A_ROW: {{ $v.consumer.maxRejectsInARow | int64 | quote }}
 MAX_REJECTS_SHARE: {{ $v.consumer.maxRejectsShare | quote }}
+FOLD_DAYS: {{ $v.maintain.foldDays | int64 | quote }}
 STUCK_MINUTES: {{ $v.stuckMinutes | quote }}
 OUTPUT_DIR: /workbooks
 {{- end }}

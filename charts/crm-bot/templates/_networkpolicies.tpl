@@ -61,6 +61,16 @@ hooks:
   policyTypes: [Ingress, Egress]
   egress:
     {{- include "crm-bot.egress" (dict "policy" $policy "to" (list "dns" "kafka" "warehouse")) | nindent 4 }}
+{{- if .Values.maintain.enabled }}
+maintain:
+  podSelector:
+    matchLabels: {app.kubernetes.io/name: crm-bot, app.kubernetes.io/instance: {{ .Release.Name }}}
+    matchExpressions:
+      - {key: app.kubernetes.io/component, operator: In, values: [maintain, reorganize]}
+  policyTypes: [Ingress, Egress]
+  egress:
+    {{- include "crm-bot.egress" (dict "policy" $policy "to" (list "dns" "warehouse")) | nindent 4 }}
+{{- end }}
 audit:
   podSelector:
     matchLabels:
