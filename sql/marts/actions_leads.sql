@@ -1,7 +1,5 @@
 -- Leads of one MRF in their state at the end of the report's last day: who works on each, how far and how fast it got.
--- Grain: one row per lead. The present state is the lead's row with the greatest transaction_id; where a bot's
--- file was replaced, rows of the file in use (the one that wrote last) come before rows of the earlier one.
--- Source: crm_bot_actions_<mrf>, mart report. Refresh: made anew by every export.
+-- Grain: one row per lead. Source: crm_bot_actions_<mrf>, mart actions_lead_states. Refresh: made anew by every export.
 CREATE TABLE crm_bot_mart_actions_leads_:build (
     lead_id            text           NOT NULL,
     client_id          text           NOT NULL,
@@ -24,61 +22,9 @@ CREATE TABLE crm_bot_mart_actions_leads_:build (
     order_at           timestamptz,
     last_at            timestamptz    NOT NULL
 )
-:columnar;
+:columnar_by_lead;
 
 INSERT INTO crm_bot_mart_actions_leads_:build
-WITH steps AS (
-    SELECT
-        a.lead_id,
-        a.source_id,
-        a.transaction_id,
-        a.occurred_at,
-        a.recorded_at,
-        CASE
-            WHEN a.result = 'order_placed' THEN 5
-            WHEN a.action = 'offer' THEN 4
-            WHEN a.action IN ('meeting', 'presentation') THEN 3
-            WHEN a.action IN ('call', 'message') AND a.result <> 'no_answer' THEN 2
-            ELSE 1
-        END AS stage
-    FROM crm_bot_actions_:mrf AS a
-    WHERE a.occurred_at < (SELECT until_at FROM crm_bot_mart_report_:build)
-), histories AS (
-    SELECT
-        lead_id,
-        source_id,
-        max(transaction_id) AS transaction_id,
-        count(*) AS actions,
-        max(stage) AS stage,
-        min(occurred_at) AS first_at,
-        min(CASE WHEN stage >= 2 THEN occurred_at END) AS contact_at,
-        min(CASE WHEN stage >= 3 THEN occurred_at END) AS meeting_at,
-        min(CASE WHEN stage >= 4 THEN occurred_at END) AS offer_at,
-        min(CASE WHEN stage = 5 THEN occurred_at END) AS order_at,
-        max(occurred_at) AS last_at,
-        max(recorded_at) AS recorded_at
-    FROM steps
-    GROUP BY lead_id, source_id
-), sources AS (
-    SELECT source_id, row_number() OVER (ORDER BY max(recorded_at) DESC, source_id) AS place
-    FROM histories
-    GROUP BY source_id
-), states AS (
-    SELECT
-        h.source_id,
-        h.transaction_id,
-        row_number() OVER (PARTITION BY h.lead_id ORDER BY s.place) AS place,
-        sum(h.actions) OVER (PARTITION BY h.lead_id) AS actions,
-        max(h.stage) OVER (PARTITION BY h.lead_id) AS stage,
-        min(h.first_at) OVER (PARTITION BY h.lead_id) AS first_at,
-        min(h.contact_at) OVER (PARTITION BY h.lead_id) AS contact_at,
-        min(h.meeting_at) OVER (PARTITION BY h.lead_id) AS meeting_at,
-        min(h.offer_at) OVER (PARTITION BY h.lead_id) AS offer_at,
-        min(h.order_at) OVER (PARTITION BY h.lead_id) AS order_at,
-        max(h.last_at) OVER (PARTITION BY h.lead_id) AS last_at
-    FROM histories AS h
-    JOIN sources AS s ON s.source_id = h.source_id
-)
 SELECT
     a.lead_id,
     a.client_id,
@@ -101,5 +47,5 @@ SELECT
     t.order_at,
     t.last_at
 FROM crm_bot_actions_:mrf AS a
-JOIN states AS t ON t.source_id = a.source_id AND t.transaction_id = a.transaction_id
-WHERE t.place = 1;
+JOIN crm_bot_mart_actions_lead_states_:build AS t
+    ON t.lead_id = a.lead_id AND t.source_id = a.source_id AND t.transaction_id = a.transaction_id;

@@ -1,4 +1,6 @@
 -- Storage clauses for Greenplum 6/7, Greengage and Cloudberry.
 \set columnar 'WITH (appendoptimized=true, orientation=column, compresstype=zstd, compresslevel=1) DISTRIBUTED RANDOMLY'
+\set columnar_by_lead 'WITH (appendoptimized=true, orientation=column, compresstype=zstd, compresslevel=1) DISTRIBUTED BY (lead_id)'
+\set columnar_by_order 'WITH (appendoptimized=true, orientation=column, compresstype=zstd, compresslevel=1) DISTRIBUTED BY (order_id)'
 \set heap_by_topic 'WITH (appendonly=false) DISTRIBUTED BY (topic)'
 \set heap_by_name 'WITH (appendonly=false) DISTRIBUTED BY (name)'

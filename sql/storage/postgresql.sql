@@ -1,4 +1,6 @@
 -- Storage clauses for PostgreSQL: none.
 \set columnar ''
+\set columnar_by_lead ''
+\set columnar_by_order ''
 \set heap_by_topic ''
 \set heap_by_name ''

@@ -1,7 +1,7 @@
 """The guard: says what in a piece of SQL would fail, or harm, on Greenplum 6. Pure."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from enum import Enum
 from typing import NamedTuple
 
@@ -65,7 +65,9 @@ def problems(text: str, storages: Mapping[str, Storage], *, is_owners: bool = Fa
     found = [*_newer_numbers(text)]
     if is_owners:
         found += owner.problems(statements)
-    for node in (node for statement in statements for node in _nodes(statement)):
+    all_nodes = [node for statement in statements for node in _nodes(statement)]
+    numbered = {n.name for n in all_nodes if isinstance(n, ast.ResTarget) and getattr(n.val, "over", None)}
+    for node in all_nodes:
         found += _unlisted(node, nodes)
         if type(node).__name__ in CHECKS:
             found += CHECKS[type(node).__name__](node)
@@ -73,7 +75,21 @@ def problems(text: str, storages: Mapping[str, Storage], *, is_owners: bool = Fa
             found += _table(node, storages)
         if isinstance(node, ast.SelectStmt):
             found += _labels_without_as(node, text)
+            found += _numbered_rows_that_are_joined(node, numbered)
     return list(dict.fromkeys(found))
+
+
+def _numbered_rows_that_are_joined(select: ast.SelectStmt, numbered: Collection[str | None]) -> Iterator[str]:
+    """Of rows that a window numbers, a planner expects `= 1` to pick one of 200, and broadcasts them."""
+    if len(select.fromClause or ()) < 2 and not any(
+        isinstance(t, ast.JoinExpr) for t in select.fromClause or ()
+    ):
+        return
+    for node in _nodes_in(select.whereClause):
+        if isinstance(node, ast.A_Expr) and isinstance(node.lexpr, ast.ColumnRef):
+            name = getattr((node.lexpr.fields or ("",))[-1], "sval", "")
+            if name in numbered and isinstance(node.rexpr, ast.A_Const):
+                yield f"{name}: picks numbered rows in a join; put them into a mart of their own first"
 
 
 def _nodes(node: ast.Node) -> Iterator[ast.Node]:
@@ -116,6 +132,9 @@ def _table(table: ast.CreateStmt, storages: Mapping[str, Storage]) -> Iterator[s
         yield f"table {name}: ends with one storage variable: {', '.join(f':{known}' for known in storages)}"
         return
     stored = storages[named[0]]
+    columns = {column.colname for column in table.tableElts or () if isinstance(column, ast.ColumnDef)}
+    if not set(stored.distributed_by) <= columns:
+        yield f"table {name}: lacks columns that it is distributed by, {stored.distributed_by}"
     for key in _keys(table.tableElts or ()):
         if not stored.is_heap:
             yield f"table {name}: append-optimised tables have no UNIQUE and no PRIMARY KEY; use :heap_by_…"

@@ -132,6 +132,17 @@ REFUSED = [
         "WITH (heap_by_topic)",
         "lacks columns that it is distributed by",
     ),
+    (
+        "distribution by a column that is not there",
+        "CREATE TABLE t (a text) WITH (heap_by_topic)",
+        "lacks columns",
+    ),
+    (
+        "numbered rows in a join",
+        "WITH n AS (SELECT a, row_number() OVER (PARTITION BY a) AS place FROM t) "
+        "SELECT 1 FROM s JOIN n ON n.a = s.a WHERE n.place = 1",
+        "put them into a mart of their own",
+    ),
     ("anything else", "CREATE VIEW v AS SELECT 1 AS a", "tests/sql/known.py"),
 ]
 
@@ -146,6 +157,7 @@ ACCEPTED = [
     "WITH a AS (SELECT 1 AS x UNION ALL SELECT 2) SELECT CASE x WHEN 1 THEN 'Да' ELSE 'Нет' END FROM a",
     "SELECT s.x FROM (VALUES (1, 'a')) AS s (x, y) CROSS JOIN LATERAL generate_series(1, s.x) AS g (n)",
     "SELECT a FROM t WHERE b = 'partition' AND NOT EXISTS (SELECT 1 FROM s WHERE s.a = t.a)",
+    "SELECT a FROM (SELECT a, row_number() OVER (PARTITION BY a) AS place FROM t) AS n WHERE place = 1",
     "INSERT INTO t (a) VALUES ($1) RETURNING a",
     "COPY t (a, b) FROM STDIN WITH (FORMAT text, NULL '')",
     "LOCK TABLE t IN ACCESS EXCLUSIVE MODE",

@@ -62,6 +62,17 @@ def test_rebuilding_gives_the_same_and_leaves_nothing_else(
 
 
 @pytest.mark.usefixtures("random_actions", "random_steps")
+def test_the_planner_knows_how_many_rows_a_mart_has(
+    warehouse: "Warehouse", rebuild: Callable[[], None]
+) -> None:
+    rebuild()
+    known = dict(
+        warehouse.query("SELECT relname, reltuples::bigint FROM pg_class WHERE relname LIKE 'crm_bot_mart_%'")
+    )
+    assert known == {name: len(rows) for name, rows in _all_marts(warehouse).items()}
+
+
+@pytest.mark.usefixtures("random_actions", "random_steps")
 def test_psql_makes_the_same_by_hand(warehouse: "Warehouse", rebuild: Callable[[], None]) -> None:
     rebuild()
     ours = _all_marts(warehouse)

@@ -85,6 +85,8 @@ def build(connection: Connection, sql_dir: Path, wanted: Wanted) -> Marts:
     }
     for name in names:
         connection.execute(psql.script(paths[name], variables))
+        # The marts that read it are planned by what it holds.
+        connection.execute(sql.SQL("ANALYZE {}").format(sql.Identifier(made.table(name))))
     return made
 
 
