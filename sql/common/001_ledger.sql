@@ -1,5 +1,5 @@
 -- The ledger: how far each partition has been loaded. Grain: one row per loaded batch and partition.
--- Insert-only. A batch starts where the one before it ended, so the primary key refuses the second of two
+-- Insert-only, but for old batches that the owner folds into one. A batch starts where the one before it ended, so the primary key refuses the second of two
 -- consumers that load the same range, together with its rows.
 CREATE TABLE crm_bot_ledger (
     topic            text        NOT NULL,

@@ -99,6 +99,11 @@ def test_each_role_can_do_its_work(
     road.wait_for_all("actions")
     road.wait_for_all("nature")
     road.must("crmbot-producer", "audit", "--wait", "30", **variables("auditor"))
+    road.must("crmbot-consumer", "maintain", "--reorganize", **variables("owner"))
+    for name in ("loader", "exporter", "auditor"):
+        refused = road.run("crmbot-consumer", "maintain", **variables(name))
+        assert refused.returncode == 2
+        assert "belongs to the role crm_bot_owner" in refused.stderr
     assert [service.terminate() for service in running] == [0, 0, 0, 0]
     road.must("crmbot-consumer", "rejects", "list", "--stream", "actions", **loader)
     road.must("crmbot-producer", "resend", "--stream", "actions", **loader)
