@@ -271,6 +271,33 @@ def test_a_fold_that_loses_its_client_blocks_nobody(
     assert sum(row[5] for row in batch_rows(road)) == OLD + 1
 
 
+def test_a_fold_that_waits_for_a_load_lets_others_pass(
+    road: Road, warehouse: Warehouse, batches: list[PartitionBatch]
+) -> None:
+    """As when a load takes long, or its consumer has vanished in the middle."""
+    tries: set[Any] = set()
+    with psycopg.connect(road.dsn) as other, ThreadPoolExecutor() as threads:
+        ledger.insert(other, "crm_bot_actions_mrf1", [batch_of(road, Position("id", 0), [1]).entry])
+        maintained = threads.submit(road.run, *MAINTAIN)
+        number, end = OLD, batches[-1].end
+        while len(tries) < 8:
+            number += 1
+            batch = batch_of(road, end, [number])
+            load(warehouse, batch)
+            end = batch.end
+            tries |= set(
+                road.query(
+                    "SELECT query_start FROM pg_stat_activity "
+                    "WHERE application_name LIKE %s AND wait_event_type = 'Lock'",
+                    f"maintain {road.mrf} %",
+                )
+            )
+        other.rollback()
+        assert maintained.result().returncode == 0
+    assert loaded_ids(road) == [*range(1, number + 1)]
+    assert batch_rows(road)[0][5] >= OLD - WINDOW
+
+
 def test_several_at_once_fold_once(road: Road, batches: list[PartitionBatch]) -> None:
     with held_folds(road) as let_go, ThreadPoolExecutor() as threads:
         running = [threads.submit(road.run, *MAINTAIN) for _ in range(3)]
@@ -317,7 +344,10 @@ def test_what_an_adoption_wrote_stays(road: Road, batches: list[PartitionBatch])
     road.must(*MAINTAIN)
     rows = batch_rows(road)
     assert (len(rows), rows[-2:]) == (WINDOW + 1, [closing_row, adopting_row])
-    assert road.run(*ADOPT).returncode == 2
+    send(road.bootstrap, topic(road), [action(road.mrf, number) for number in (OLD, OLD + 1)])
+    road.consume("actions")
+    wait_until(lambda: OLD + 1 in loaded_ids(road), "the chain goes on")
+    assert sorted(loaded_ids(road)) == [*range(1, OLD + 2)]
 
 
 def test_a_row_of_the_ledger_counts_no_more_than_it_can(road: Road, batches: list[PartitionBatch]) -> None:

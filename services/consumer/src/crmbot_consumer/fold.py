@@ -146,7 +146,7 @@ def _run(connection: Connection, transaction: sql.Composed) -> None:
     waits, deadline = Backoff(first=0.1, longest=1.0), time.monotonic() + _BUSY_SECONDS
     while True:
         try:
-            connection.execute(transaction)
+            connection.execute(transaction, prepare=False)
         except errors.LockNotAvailable:
             connection.rollback()
             if time.monotonic() > deadline:
