@@ -272,6 +272,7 @@ FILES = [
     Row("crmbot-producer audit", [], {}, "DATA_DIR data", file("data")),
     Row("crmbot-producer audit", [], {"DATA_DIR": LONG}, "DATA_DIR xxx"),
     Row("crmbot-consumer migrate", [], {"SQL_DIR": "none"}, "SQL_DIR"),
+    Row("crmbot-consumer maintain", [], {"FOLD_DAYS": "0"}, "FOLD_DAYS"),
     Row("crmbot-consumer migrate", [], {"SQL_DIR": "data"}, "SQL_DIR"),
     *(
         Row(

@@ -27,7 +27,7 @@ NODES = {
 }
 
 # Greenplum's own grammar, which the parser does not know, with the version that took it.
-GREENPLUM_ONLY = {"ALTER TABLE placeholder SET WITH (REORGANIZE=true)": "Greenplum 6, documentation"}
+GREENPLUM_ONLY = {"ALTER TABLE placeholder SET WITH (REORGANIZE=true)": "Greenplum 6.24.3"}
 
 _EXCLUSIVE = 7  # of lockdefs.h
 _CHANGES = (ast.DeleteStmt, ast.UpdateStmt)
