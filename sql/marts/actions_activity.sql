@@ -1,6 +1,6 @@
 -- What each manager did in each hour, in the MRF's time zone: the only pass over all actions, other marts add it up.
 -- Grain: one row per day, hour, branch and manager. Source: crm_bot_actions_<mrf>, mart report.
--- Refresh: made anew by every export.
+-- Refresh: rebuilt by every export.
 CREATE TABLE crm_bot_mart_actions_activity_:build (
     day               date           NOT NULL,
     hour              integer        NOT NULL,

@@ -1,5 +1,5 @@
 -- Activity of each branch by day, in the weeks of the trends; days without any are there with zeros.
--- Grain: one row per branch and day. Source: marts actions_activity, report. Refresh: made anew by every export.
+-- Grain: one row per branch and day. Source: marts actions_activity, report. Refresh: rebuilt by every export.
 CREATE TABLE crm_bot_mart_actions_branch_days_:build (
     branch            text           NOT NULL,
     day               date           NOT NULL,

@@ -1,5 +1,5 @@
 -- Branches side by side, this month to date and against the same days of the month before.
--- Grain: one row per branch. Source: marts actions_activity, report. Refresh: made anew by every export.
+-- Grain: one row per branch. Source: marts actions_activity, report. Refresh: rebuilt by every export.
 CREATE TABLE crm_bot_mart_actions_branches_:build (
     branch                     text           NOT NULL,
     managers                   bigint         NOT NULL,

@@ -1,5 +1,5 @@
 -- Activity by day; days without any are there with zeros.
--- Grain: one row per day. Source: marts actions_activity, report. Refresh: made anew by every export.
+-- Grain: one row per day. Source: marts actions_activity, report. Refresh: rebuilt by every export.
 CREATE TABLE crm_bot_mart_actions_daily_:build (
     day               date           NOT NULL,
     actions           bigint         NOT NULL,

@@ -1,6 +1,6 @@
 -- How far and how fast leads get: a lead counts at its furthest step and at every step before it.
 -- Leads that were created in the weeks of the trends: those of this month alone had no time to get far.
--- Grain: one row per step of the funnel. Source: marts actions_leads, report. Refresh: made anew by every export.
+-- Grain: one row per step of the funnel. Source: marts actions_leads, report. Refresh: rebuilt by every export.
 CREATE TABLE crm_bot_mart_actions_funnel_:build (
     stage           integer        NOT NULL,
     step            text           NOT NULL,

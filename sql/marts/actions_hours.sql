@@ -1,7 +1,7 @@
 -- When managers use the bot: actions by hour and weekday in the weeks of the trends, in the MRF's time zone; hours
 -- without any are there with zeros.
 -- Grain: one row per hour of the day, a column per weekday. Source: marts actions_activity, report.
--- Refresh: made anew by every export.
+-- Refresh: rebuilt by every export.
 CREATE TABLE crm_bot_mart_actions_hours_:build (
     hour       integer NOT NULL,
     monday     bigint  NOT NULL,

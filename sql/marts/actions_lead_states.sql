@@ -3,7 +3,7 @@
 -- file was replaced, rows of the file in use (the one that wrote last) come before rows of the earlier one.
 -- A mart of its own, so that what joins it knows how many leads there are: of rows that a window numbers, a planner
 -- takes too few to be first.
--- Source: crm_bot_actions_<mrf>, mart report. Refresh: made anew by every export.
+-- Source: crm_bot_actions_<mrf>, mart report. Refresh: rebuilt by every export.
 CREATE TABLE crm_bot_mart_actions_lead_states_:build (
     lead_id         text        NOT NULL,
     source_id       uuid        NOT NULL,

@@ -1,5 +1,5 @@
 -- Leads of one MRF in their state at the end of the report's last day: who works on each, how far and how fast it got.
--- Grain: one row per lead. Source: crm_bot_actions_<mrf>, mart actions_lead_states. Refresh: made anew by every export.
+-- Grain: one row per lead. Source: crm_bot_actions_<mrf>, mart actions_lead_states. Refresh: rebuilt by every export.
 CREATE TABLE crm_bot_mart_actions_leads_:build (
     lead_id            text           NOT NULL,
     client_id          text           NOT NULL,

@@ -1,5 +1,5 @@
 -- Leaderboard of managers, this month to date, with the orders of the same days of the month before.
--- Grain: one row per manager. Source: marts actions_activity, report. Refresh: made anew by every export.
+-- Grain: one row per manager. Source: marts actions_activity, report. Refresh: rebuilt by every export.
 CREATE TABLE crm_bot_mart_actions_managers_:build (
     place             bigint         NOT NULL,  -- by orders, then by their potential; equals share a place
     manager_id        text           NOT NULL,

@@ -1,5 +1,5 @@
 -- Products: leads created, orders placed and refusals of this month to date, orders against the month before.
--- Grain: one row per product. Source: crm_bot_actions_<mrf>, mart report. Refresh: made anew by every export.
+-- Grain: one row per product. Source: crm_bot_actions_<mrf>, mart report. Refresh: rebuilt by every export.
 CREATE TABLE crm_bot_mart_actions_products_:build (
     product           text           NOT NULL,
     leads             bigint         NOT NULL,  -- leads created

@@ -1,5 +1,5 @@
 -- Why leads refuse, this month to date and in the same days of the month before.
--- Grain: one row per reason. Source: crm_bot_actions_<mrf>, mart report. Refresh: made anew by every export.
+-- Grain: one row per reason. Source: crm_bot_actions_<mrf>, mart report. Refresh: rebuilt by every export.
 CREATE TABLE crm_bot_mart_actions_refusals_:build (
     reason          text           NOT NULL,
     refusals        bigint         NOT NULL,

@@ -1,6 +1,6 @@
 -- Key figures of managers' activity, this month to date and in the same days of the month before.
 -- Grain: one row per period, also where nothing happened. Source: marts actions_activity, report.
--- Refresh: made anew by every export.
+-- Refresh: rebuilt by every export.
 CREATE TABLE crm_bot_mart_actions_summary_:build (
     period            text           NOT NULL,  -- current or previous
     actions           bigint         NOT NULL,

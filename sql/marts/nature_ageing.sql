@@ -1,5 +1,5 @@
 -- Orders in work by how long they are at their present step; a step that no order is at is there with zeros.
--- Grain: one row per step, a column per age. Source: marts nature_orders, report. Refresh: made anew by every export.
+-- Grain: one row per step, a column per age. Source: marts nature_orders, report. Refresh: rebuilt by every export.
 CREATE TABLE crm_bot_mart_nature_ageing_:build (
     stage            integer        NOT NULL,
     status           text           NOT NULL,

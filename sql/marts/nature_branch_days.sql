@@ -1,5 +1,5 @@
 -- Sales of each branch by day, in the weeks of the trends; days without any are there with zeros.
--- Grain: one row per branch and day. Source: marts nature_sales, report. Refresh: made anew by every export.
+-- Grain: one row per branch and day. Source: marts nature_sales, report. Refresh: rebuilt by every export.
 CREATE TABLE crm_bot_mart_nature_branch_days_:build (
     branch           text           NOT NULL,
     day              date           NOT NULL,

@@ -1,5 +1,5 @@
 -- Services of each branch: sales of this month to date against the plan of the month and the month before's same days.
--- Grain: one row per branch and service. Source: mart nature_plan_fact. Refresh: made anew by every export.
+-- Grain: one row per branch and service. Source: mart nature_plan_fact. Refresh: rebuilt by every export.
 CREATE TABLE crm_bot_mart_nature_branch_services_:build (
     branch                    text           NOT NULL,
     service                   text           NOT NULL,

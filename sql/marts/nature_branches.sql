@@ -1,5 +1,5 @@
 -- Branches: sales of this month to date against the plan of the month and the same days of the month before.
--- Grain: one row per branch. Source: mart nature_plan_fact. Refresh: made anew by every export.
+-- Grain: one row per branch. Source: mart nature_plan_fact. Refresh: rebuilt by every export.
 CREATE TABLE crm_bot_mart_nature_branches_:build (
     branch                    text           NOT NULL,
     applications              bigint         NOT NULL,  -- orders

@@ -2,7 +2,7 @@
 -- in which its lead was created; the shares of leads count connections within so many days of the lead's creation
 -- and are empty until every lead of the week is that old.
 -- Grain: one row per week (its Monday) of the trends. Source: marts actions_leads, nature_orders, report.
--- Refresh: made anew by every export.
+-- Refresh: rebuilt by every export.
 CREATE TABLE crm_bot_mart_nature_cohorts_:build (
     week             date           NOT NULL,
     leads            bigint         NOT NULL,  -- created in the week

@@ -1,5 +1,5 @@
 -- Sales by day; days without any are there with zeros.
--- Grain: one row per day. Source: marts nature_sales, report. Refresh: made anew by every export.
+-- Grain: one row per day. Source: marts nature_sales, report. Refresh: rebuilt by every export.
 CREATE TABLE crm_bot_mart_nature_daily_:build (
     day              date           NOT NULL,
     applications     bigint         NOT NULL,  -- orders

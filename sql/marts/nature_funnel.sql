@@ -1,6 +1,6 @@
 -- How far orders get and how fast: an order counts at its furthest step and at every step before it, also when it
 -- was lost afterwards. Orders that were applied for in the weeks of the trends.
--- Grain: one row per step. Source: marts nature_orders, report. Refresh: made anew by every export.
+-- Grain: one row per step. Source: marts nature_orders, report. Refresh: rebuilt by every export.
 CREATE TABLE crm_bot_mart_nature_funnel_:build (
     stage            integer        NOT NULL,
     step             text           NOT NULL,

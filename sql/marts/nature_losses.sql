@@ -1,5 +1,5 @@
 -- Why orders are lost, this month to date and in the same days of the month before.
--- Grain: one row per reason. Source: marts nature_orders, report. Refresh: made anew by every export.
+-- Grain: one row per reason. Source: marts nature_orders, report. Refresh: rebuilt by every export.
 CREATE TABLE crm_bot_mart_nature_losses_:build (
     reason           text           NOT NULL,
     orders           bigint         NOT NULL,

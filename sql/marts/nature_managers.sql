@@ -1,5 +1,5 @@
 -- Leaderboard of managers by what was connected this month to date, with the same days of the month before.
--- Grain: one row per manager. Source: marts nature_sales, report. Refresh: made anew by every export.
+-- Grain: one row per manager. Source: marts nature_sales, report. Refresh: rebuilt by every export.
 CREATE TABLE crm_bot_mart_nature_managers_:build (
     place                     bigint         NOT NULL,  -- by monthly revenue, then by units; equals share a place
     manager_id                text           NOT NULL,

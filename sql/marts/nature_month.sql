@@ -1,7 +1,7 @@
 -- The month day by day, added up from its first: fact, the month before, the plan spread evenly, and from the
 -- report's last day on the forecast: the pace of the days so far.
 -- Grain: one row per day of the month. Source: marts nature_sales, nature_plan, report.
--- Refresh: made anew by every export.
+-- Refresh: rebuilt by every export.
 CREATE TABLE crm_bot_mart_nature_month_:build (
     day              date           NOT NULL,
     units            numeric(16, 2),           -- connected so far; empty after the report's last day

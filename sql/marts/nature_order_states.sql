@@ -2,7 +2,7 @@
 -- Grain: one row per order. The present state is the order's row with the greatest transaction_id; where a bot's
 -- file was replaced, rows of the file in use (the one that wrote last) come before rows of the earlier one.
 -- A mart of its own for the planner's sake, like actions_lead_states.
--- Source: crm_bot_nature_<mrf>, mart report. Refresh: made anew by every export.
+-- Source: crm_bot_nature_<mrf>, mart report. Refresh: rebuilt by every export.
 CREATE TABLE crm_bot_mart_nature_order_states_:build (
     order_id        text        NOT NULL,
     source_id       uuid        NOT NULL,

@@ -1,5 +1,5 @@
 -- Orders of one MRF in their state at the end of the report's last day, with the time of each step.
--- Grain: one row per order. Source: crm_bot_nature_<mrf>, mart nature_order_states. Refresh: made anew by every export.
+-- Grain: one row per order. Source: crm_bot_nature_<mrf>, mart nature_order_states. Refresh: rebuilt by every export.
 CREATE TABLE crm_bot_mart_nature_orders_:build (
     order_id         text           NOT NULL,
     lead_id          text           NOT NULL,

@@ -1,7 +1,7 @@
 -- The plan of the report's month: the newest one that was loaded, or else a derived one, the whole month before with
 -- 10 per cent more. There is none if nothing was loaded and the data does not cover the whole month before.
 -- Grain: one row per branch, service and tariff. Source: crm_bot_plan_<mrf>, marts nature_sales, report.
--- Refresh: made anew by every export.
+-- Refresh: rebuilt by every export.
 CREATE TABLE crm_bot_mart_nature_plan_:build (
     branch           text             NOT NULL,
     service          text             NOT NULL,

@@ -1,6 +1,6 @@
 -- Sales of this month to date, of the same days of the month before, and the plan of the month, side by side.
 -- Grain: one row per branch, service and tariff. Source: marts nature_sales, nature_plan, report.
--- Refresh: made anew by every export.
+-- Refresh: rebuilt by every export.
 CREATE TABLE crm_bot_mart_nature_plan_fact_:build (
     branch                    text           NOT NULL,
     service                   text           NOT NULL,

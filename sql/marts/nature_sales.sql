@@ -1,7 +1,7 @@
 -- What was applied for, connected and lost on each day: other marts add it up. Connected and lost orders are those
 -- whose present state is such, on the day since which it is.
 -- Grain: one row per day, branch, manager, service and tariff. Source: mart nature_orders.
--- Refresh: made anew by every export.
+-- Refresh: rebuilt by every export.
 CREATE TABLE crm_bot_mart_nature_sales_:build (
     day              date           NOT NULL,
     branch           text           NOT NULL,

@@ -1,5 +1,5 @@
 -- Stuck orders: in work, and at their present step for more than 14 days.
--- Grain: one row per order. Source: marts nature_orders, report. Refresh: made anew by every export.
+-- Grain: one row per order. Source: marts nature_orders, report. Refresh: rebuilt by every export.
 CREATE TABLE crm_bot_mart_nature_stuck_:build (
     order_id         text           NOT NULL,
     branch           text           NOT NULL,

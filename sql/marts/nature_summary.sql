@@ -1,7 +1,7 @@
 -- Key figures of sales, this month to date and in the same days of the month before; what is in work is that of the
 -- last day of each.
 -- Grain: one row per period, also where nothing happened. Source: marts nature_orders, nature_sales, report.
--- Refresh: made anew by every export.
+-- Refresh: rebuilt by every export.
 CREATE TABLE crm_bot_mart_nature_summary_:build (
     period           text           NOT NULL,  -- current or previous
     applications     bigint         NOT NULL,  -- orders

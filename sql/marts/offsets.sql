@@ -1,5 +1,5 @@
 -- How far the marts look into the topics: what the ledger says at the moment of their building.
--- Grain: one row per topic and partition. Source: crm_bot_ledger. Refresh: made anew by every export.
+-- Grain: one row per topic and partition. Source: crm_bot_ledger. Refresh: rebuilt by every export.
 CREATE TABLE crm_bot_mart_offsets_:build (
     topic            text        NOT NULL,
     kafka_partition  integer     NOT NULL,

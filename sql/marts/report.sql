@@ -1,6 +1,6 @@
 -- What the report is about: the month up to its last day, the days that this is compared with, the weeks of its trends.
 -- Other marts read it with LIMIT 1, which tells the planner what it cannot know: that it is one row.
--- Grain: one row. Source: crm_bot_actions_<mrf>, crm_bot_nature_<mrf>. Refresh: made anew by every export.
+-- Grain: one row. Source: crm_bot_actions_<mrf>, crm_bot_nature_<mrf>. Refresh: rebuilt by every export.
 CREATE TABLE crm_bot_mart_report_:build (
     run             text    NOT NULL,  -- who built these marts: a run of the DAG, empty by hand
     day             date,              -- last day, in the MRF's time zone; unless given, the day of the newest row
