@@ -12,6 +12,8 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
+from devstack.server import write_private
+
 
 class Certificate(NamedTuple):
     """PEM files of a certificate, its private key (PKCS #8), and both in one, as Kafka's keystores are."""
@@ -46,14 +48,13 @@ class Authority:
             not_after=now + timedelta(hours=-1 if has_expired else 24),
         )
         key = load_pem_private_key(issued.private_key_pem.bytes(), password=None)
-        pkcs8 = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        chain = b"".join(blob.bytes() for blob in issued.cert_chain_pems)
+        pkcs8 = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+        chain = "".join(blob.bytes().decode() for blob in issued.cert_chain_pems)
         files = Certificate(
             self._directory / f"{name}.pem",
             self._directory / f"{name}.key",
             self._directory / f"{name}-keystore.pem",
         )
         for file, text in zip(files, (chain, pkcs8, pkcs8 + chain), strict=True):
-            file.touch(mode=0o600)
-            file.write_bytes(text)
+            write_private(file, text)
         return files

@@ -4,9 +4,8 @@ import os
 import shutil
 from pathlib import Path
 
-from platformdirs import user_cache_path
-
-from devstack.server import DevstackError, lock
+from devstack.cache import cached
+from devstack.server import DevstackError
 
 # Tests and demo run on the version that the variable names.
 KAFKA_VERSION = os.environ.get("DEVSTACK_KAFKA_VERSION", "4.2.1")
@@ -22,23 +21,15 @@ def kafka_jars() -> list[Path]:
 
     Raises DevstackError when they can't be downloaded.
     """
-    home = user_cache_path("crmbot-devstack") / f"kafka-{KAFKA_VERSION}"
-    if not home.is_dir():
-        home.parent.mkdir(parents=True, exist_ok=True)
-        with lock(home.parent / "lock", wait=True):
-            if not home.is_dir():
-                _download(home)
-    return sorted(home.glob("*.jar"))
+    return sorted(cached(f"kafka-{KAFKA_VERSION}", _download).glob("*.jar"))
 
 
-def _download(home: Path) -> None:
+def _download(staging: Path) -> Path:
     from jgo.constants import MAVEN_CENTRAL_URL  # here, since importing jgo takes long and is rarely needed
     from jgo.env import EnvironmentBuilder, LinkStrategy
     from jgo.maven import MavenContext
 
-    # jgo takes what an interrupted download left for a whole file: hence a folder of our own and a rename.
-    staging = home.with_name(f"{home.name}.part")
-    shutil.rmtree(staging, ignore_errors=True)
+    # jgo takes what an interrupted download left for a whole file: hence an empty folder.
     maven = MavenContext(
         repo_cache=staging / "repository", remote_repos={"central": MAVEN_CENTRAL_URL}, timeout=60
     )
@@ -50,8 +41,8 @@ def _download(home: Path) -> None:
             f"Kafka {KAFKA_VERSION} can't be downloaded from {MAVEN_CENTRAL_URL}: {error}; "
             "check the network (HTTPS_PROXY is honoured) and start again"
         ) from error
-    (staging / "jars").mkdir()
+    kept = staging / "jars"
+    kept.mkdir()
     for jar in jars:
-        shutil.move(jar, staging / "jars")
-    (staging / "jars").rename(home)
-    shutil.rmtree(staging)
+        shutil.move(jar, kept)
+    return kept

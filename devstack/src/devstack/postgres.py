@@ -16,7 +16,7 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 
 from devstack.ports import remembered_port, require_free
-from devstack.server import DevstackError, Server
+from devstack.server import DevstackError, Server, write_private
 
 _MAX_SOCKET_PATH = 100  # bytes; the kernel's limit is 107 on Linux, 103 on macOS
 _SOCKET_PORT = 5432  # only part of the socket's name
@@ -116,8 +116,8 @@ class Postgres(Server):
         new, password_file = self.directory / "data.new", self.directory / "password"
         shutil.rmtree(new, ignore_errors=True)
         password = secrets.token_hex(16)
-        _write_private(self._passfile, f"*:*:*:postgres:{password}\n")
-        _write_private(password_file, f"{password}\n")
+        write_private(self._passfile, f"*:*:*:postgres:{password}\n")
+        write_private(password_file, f"{password}\n")
         self._run(
             [
                 *(str(self._programs() / "initdb"), "-D", str(new), "--username=postgres"),
@@ -155,9 +155,3 @@ def make_private(directory: Path) -> None:
     found = directory.stat()
     if found.st_uid != os.geteuid() or found.st_mode & 0o077:
         raise DevstackError(f"{directory} must belong to you alone (chmod 700), or anyone could connect")
-
-
-def _write_private(file: Path, text: str) -> None:
-    file.unlink(missing_ok=True)
-    file.touch(mode=0o600)
-    file.write_text(text)

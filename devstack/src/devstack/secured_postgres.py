@@ -1,18 +1,17 @@
 """A PostgreSQL that takes encrypted connections only, from the binaries that zonky builds with OpenSSL."""
 
 import platform
-import shutil
 import tarfile
 import zipfile
 from pathlib import Path
 from urllib.request import urlretrieve
 
 from jgo.constants import MAVEN_CENTRAL_URL
-from platformdirs import user_cache_path
 
+from devstack.cache import cached
 from devstack.certificates import Authority
 from devstack.postgres import Postgres
-from devstack.server import DevstackError, lock
+from devstack.server import DevstackError
 
 _VERSION = "18.4.0"
 _ARCHITECTURES = {"x86_64": "linux-amd64", "aarch64": "linux-arm64v8"}
@@ -45,29 +44,15 @@ class SecuredPostgres(Postgres):
         super().__init__(directory, tcp=True, settings=settings)
 
     def _programs(self) -> Path:
-        return _downloaded() / "bin"
+        return cached(f"postgres-{_VERSION}", _download) / "bin"
 
 
-def _downloaded() -> Path:
-    """Return the folder of the binaries, downloading them into the user's cache the first time (15 MB)."""
+def _download(staging: Path) -> Path:
     architecture = _ARCHITECTURES.get(platform.machine())
     if platform.system() != "Linux" or architecture is None:
         raise DevstackError("a PostgreSQL with OpenSSL is downloaded for Linux on x86_64 and aarch64 only")
-    home = user_cache_path("crmbot-devstack") / f"postgres-{_VERSION}"
-    if not home.is_dir():
-        home.parent.mkdir(parents=True, exist_ok=True)
-        with lock(home.parent / "lock", wait=True):
-            if not home.is_dir():
-                _download(architecture, home)
-    return home
-
-
-def _download(architecture: str, home: Path) -> None:
     artifact = f"embedded-postgres-binaries-{architecture}"
     url = f"{MAVEN_CENTRAL_URL}/io/zonky/test/postgres/{artifact}/{_VERSION}/{artifact}-{_VERSION}.jar"
-    staging = home.with_name(f"{home.name}.part")
-    shutil.rmtree(staging, ignore_errors=True)
-    staging.mkdir()
     try:
         jar, _ = urlretrieve(url, staging / "postgres.jar")
     except OSError as error:
@@ -79,5 +64,4 @@ def _download(architecture: str, home: Path) -> None:
         archive.extract(name, staging)
     with tarfile.open(staging / name) as binaries:
         binaries.extractall(staging / "postgres", filter="data")
-    (staging / "postgres").rename(home)
-    shutil.rmtree(staging)
+    return staging / "postgres"

@@ -172,6 +172,13 @@ class Server(ABC):
         return f"{self.name} did not start: {reason}; the end of {self.log}:\n{tail}"
 
 
+def write_private(file: Path, text: str) -> None:
+    """Write a file, in place of an old one, that only this user can read."""
+    file.unlink(missing_ok=True)
+    file.touch(mode=0o600)
+    file.write_text(text)
+
+
 def lock(file: Path, *, wait: bool) -> IO[str]:
     """Open `file` and lock it until it is closed or this process ends.
 
