@@ -1,6 +1,7 @@
 """An MRF that goes leaves its data and nothing else."""
 
 import json
+import random
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,16 +12,17 @@ from tests.cluster.release import Release
 
 
 @pytest.fixture(scope="module")
-def mrf3(installed: None, images: Path) -> Iterator[Release]:
+def third(installed: None, images: Path) -> Iterator[Release]:
     """A third MRF, whose pods run with a user that no image knows and with no group of their volumes."""
     built = json.loads(images.read_text(encoding="utf-8"))["builds"]
     tags = dict(image["tag"].removeprefix("crmbot-").split(":") for image in built)
-    release = Release("mrf3")
+    # A bot like no other before: its claims are deleted below, but Kafka and the warehouse remember it.
+    release = Release(f"mrf{random.randrange(100, 1000)}")
     helm(
-        *("upgrade", "--install", "mrf3", "charts/crm-bot", "--wait", "--timeout=5m"),
+        *("upgrade", "--install", release.mrf, "charts/crm-bot", "--wait", "--timeout=5m"),
         *("--values=charts/crm-bot/mrf/mrf3.yaml", "--values=charts/platform/crm-bot-values.yaml"),
         *("--values=charts/crm-bot/openshift.yaml", "--set=podSecurityContext.runAsUser=1000660000"),
-        # A bot like no other before: its claim is deleted below, but Kafka and the warehouse remember it.
+        f"--set=mrf={release.mrf}",
         *(
             f"--set={name}.image.tag={tags[name]}"
             for name in ("generator", "producer", "consumer", "exporter")
@@ -28,8 +30,9 @@ def mrf3(installed: None, images: Path) -> Iterator[Release]:
     )
     release.wait()
     yield release
-    helm("uninstall", "mrf3", "--ignore-not-found")
-    kubectl("delete", "persistentvolumeclaim", "data-mrf3-bot-0", "mrf3-workbooks", "--ignore-not-found")
+    helm("uninstall", release.mrf, "--ignore-not-found")
+    claims = (f"data-{release.mrf}-bot-0", f"{release.mrf}-workbooks")
+    kubectl("delete", "persistentvolumeclaim", *claims, "--ignore-not-found")
 
 
 def objects_of(release: Release) -> set[str]:
@@ -40,17 +43,17 @@ def objects_of(release: Release) -> set[str]:
     return {f"{item['kind']}/{item['metadata']['name']}" for item in found}
 
 
-def test_any_user_will_do(mrf3: Release) -> None:
-    for pod in mrf3.pods():
+def test_any_user_will_do(third: Release) -> None:
+    for pod in third.pods():
         security = pod["spec"]["securityContext"]
         assert security["runAsUser"] == 1000660000
         assert not {"runAsGroup", "fsGroup"} & security.keys()
-    mrf3.must_flow(20)
-    mrf3.must_be_clean()
+    third.must_flow(20)
+    third.must_be_clean()
 
 
-def test_uninstall_keeps_the_claims_alone(mrf3: Release) -> None:
-    assert "StatefulSet/mrf3-bot" in objects_of(mrf3)
-    helm("uninstall", "mrf3")
-    kept = {"PersistentVolumeClaim/data-mrf3-bot-0", "PersistentVolumeClaim/mrf3-workbooks"}
-    until("its claims alone are left", lambda: objects_of(mrf3) == kept)
+def test_uninstall_keeps_the_claims_alone(third: Release) -> None:
+    assert f"StatefulSet/{third.mrf}-bot" in objects_of(third)
+    helm("uninstall", third.mrf)
+    kept = {f"PersistentVolumeClaim/{name}" for name in (f"data-{third.mrf}-bot-0", f"{third.mrf}-workbooks")}
+    until("its claims alone are left", lambda: objects_of(third) == kept)
