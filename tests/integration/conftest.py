@@ -6,11 +6,18 @@ from pathlib import Path
 
 import pytest
 
+from devstack.certificates import Authority
 from devstack.kafka import Kafka
 from devstack.postgres import Postgres
 from tests.integration.road import Road
 
 _NUMBERS = itertools.count(1)
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """A certificate authority for the tests of a module."""
+    return Authority(tmp_path_factory.mktemp("certificates"))
 
 
 @pytest.fixture

@@ -46,6 +46,11 @@ class Service:
     def logged(self, text: str) -> bool:
         return text in self.log.read_text()
 
+    @property
+    def last_words(self) -> str:
+        """The last line of the log."""
+        return self.log.read_text().splitlines()[-1]
+
     def port(self) -> int:
         wait_until(lambda: self.logged("http_port"), f"{self.log} names its port")
         return int(next(event["http_port"] for event in self.events if "http_port" in event))

@@ -25,11 +25,6 @@ _USER = "crm_bot"
 
 
 @pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("certificates"))
-
-
-@pytest.fixture(scope="module")
 def secured(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> Iterator[SecuredKafka]:
     """A broker on which the user has all rights of the docs, with a password and with a certificate."""
     with SecuredKafka(tmp_path_factory.mktemp("secured"), authority) as kafka:
@@ -47,10 +42,6 @@ def road(secured: SecuredKafka, authority: Authority, postgres: Postgres, tmp_pa
         yield road
     finally:
         road.close()
-
-
-def last_words(service: Service) -> str:
-    return service.log.read_text().splitlines()[-1]
 
 
 @pytest.mark.parametrize("protocol", ["SASL_SSL", "SSL"])
@@ -167,7 +158,7 @@ def test_a_right_that_is_missing_is_named(
         assert service.exit_code() == 2
     finally:
         grant(secured, _USER, *taken)
-    assert f"its user needs the right {words}" in last_words(service)
+    assert f"its user needs the right {words}" in service.last_words
 
 
 def test_every_right_of_the_docs_is_missed_by_a_command() -> None:
@@ -207,8 +198,8 @@ def test_a_right_that_is_taken_away_from_running_services_is_named(road: Road, s
         assert [producer.exit_code(), consumer.exit_code()] == [2, 2]
     finally:
         grant(secured, _USER, *taken)
-    assert "needs the right Write on topics" in last_words(producer)
-    assert "needs the right Read on topic" in last_words(consumer)
+    assert "needs the right Write on topics" in producer.last_words
+    assert "needs the right Read on topic" in consumer.last_words
 
 
 def test_a_password_that_is_changed_while_services_run(
@@ -225,14 +216,14 @@ def test_a_password_that_is_changed_while_services_run(
     road.wait_for_all("actions")
     set_password(secured, user, "second")
     assert consumer.exit_code() == 2, "an idle consumer connects again now and then"
-    assert "check KAFKA_SASL_USERNAME" in last_words(consumer)
+    assert "check KAFKA_SASL_USERNAME" in consumer.last_words
     road.must("crmbot-generator", "live", "--rate", "100", "--seconds", "1")
     wait_until(lambda: road.has_sent_all(producer), "the producer goes on")
     secured.stop()
     secured.start()
     road.must("crmbot-generator", "live", "--rate", "100", "--seconds", "1")
     assert producer.exit_code(120) == 2
-    assert "check KAFKA_SASL_USERNAME" in last_words(producer)
+    assert "check KAFKA_SASL_USERNAME" in producer.last_words
     road.extra = sasl(secured, authority, user, "second")
     producer, consumer = road.produce("actions"), road.consume("actions")
     road.wait_for_all("actions")
@@ -281,6 +272,6 @@ def test_a_client_that_the_broker_refuses_ends_with_one_line(
     services = [make_topics(road), produce(road), consume(road)]
     assert [service.exit_code() for service in services] == [2, 2, 2]
     for service in services:
-        assert REFUSED[flaw] in last_words(service)
+        assert REFUSED[flaw] in service.last_words
         assert _PASSWORD not in service.log.read_text()
     assert services[0].log.read_text().count("\n") == 1

@@ -52,7 +52,7 @@ def ends_while(service: Service, more_comes: Callable[[], None], seconds: float 
 
     wait_until(has_ended, f"{service.log} has ended", seconds)
     assert service.exit_code() == 1
-    return service.log.read_text().splitlines()[-1]
+    return service.last_words
 
 
 def test_without_a_warehouse_a_consumer_ends_when_messages_come_and_not_before(road: Road) -> None:

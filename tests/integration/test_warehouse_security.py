@@ -12,16 +12,11 @@ from psycopg.conninfo import make_conninfo
 from devstack import Kafka
 from devstack.certificates import Authority, Certificate
 from devstack.secured_postgres import SecuredPostgres
-from tests.integration.road import Road, Service, wait_until
+from tests.integration.road import Road, wait_until
 
 _INSTALL = Path(__file__).parents[2] / "docs" / "install.md"
 _NUMBERS = itertools.count(800)
 _PASSWORD = "correct horse battery staple"
-
-
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("certificates"))
 
 
 @pytest.fixture(scope="module")
@@ -74,10 +69,6 @@ def road(kafka: Kafka, secured: SecuredPostgres, tmp_path: Path) -> Iterator[Roa
         yield road
     finally:
         road.close()
-
-
-def last_words(service: Service) -> str:
-    return service.log.read_text().splitlines()[-1]
 
 
 @pytest.mark.parametrize("database", ["passwords", "certificates"])
@@ -166,7 +157,7 @@ def test_a_client_that_the_warehouse_refuses_ends_with_one_line(
     password = {"a wrong password": "wrong", "no password": ""}.get(flaw, _PASSWORD)
     consumer = road.consume("actions", **variables | {"WAREHOUSE_PASSWORD": password})
     assert consumer.exit_code() == 2
-    assert REFUSED[flaw] in last_words(consumer)
+    assert REFUSED[flaw] in consumer.last_words
     assert _PASSWORD not in consumer.log.read_text()
 
 
@@ -187,7 +178,7 @@ def test_a_password_that_is_changed_while_a_consumer_runs(
         road.query(ended)
         road.must("crmbot-generator", "live", "--rate", "100", "--seconds", "1")
         assert consumer.exit_code() == 2
-        assert "password authentication failed" in last_words(consumer)
+        assert "password authentication failed" in consumer.last_words
         road.consume("actions", **variables | {"WAREHOUSE_PASSWORD": "another"})
         road.wait_for_all("actions")
     finally:

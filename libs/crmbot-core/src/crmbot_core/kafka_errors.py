@@ -44,8 +44,9 @@ def as_error(error: KafkaError, topic_right: str = "") -> CrmBotError:
     """
     text = error.str()
     if error.code() in _AUTHORIZATION_CODES:
-        is_of_topic = error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED
-        right = (topic_right if is_of_topic else "") or _AUTHORIZATION_CODES[error.code()]
+        right = _AUTHORIZATION_CODES[error.code()]
+        if topic_right and error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+            right = topic_right
         return ConfigurationError(f"Kafka: {text}; its user needs the right {right}: docs/install.md")
     if error.code() in _CONFIGURATION_CODES:
         if text.startswith("No such configuration property"):
