@@ -9,12 +9,14 @@ from devstack.server import DevstackError
 # Below the range from which the kernel takes ports for outgoing connections: a client that keeps
 # trying to reach a stopped server could otherwise be given the server's own port.
 _RANGE = range(20_000, 32_000)
+_given: set[int] = set()  # their servers may not listen yet
 
 
 def free_port() -> int:
-    """Return a port on which nothing listens now."""
-    while _in_use(port := random.choice(_RANGE)):
+    """Return a port on which nothing listens now and that this process was not given before."""
+    while (port := random.choice(_RANGE)) in _given or _in_use(port):
         pass
+    _given.add(port)
     return port
 
 
