@@ -54,10 +54,34 @@ published since the last time: {mrfs}. It reads the marts that they have publish
 """
 
 
+def certificates(config: PodConfig) -> dict[str, tuple[k8s.V1Volume, dict[str, str]]]:
+    """Return the certificates for the warehouse: where each is mounted, its volume, and libpq's variables."""
+    found = {}
+    if ca := config.warehouse_ca:
+        path = "/etc/crmbot/warehouse"
+        volume = k8s.V1Volume(
+            name="warehouse-ca",
+            config_map=k8s.V1ConfigMapVolumeSource(name=ca.config_map) if ca.config_map else None,
+            secret=k8s.V1SecretVolumeSource(secret_name=ca.secret) if ca.secret else None,
+        )
+        found[path] = (volume, {"PGSSLMODE": "verify-full", "PGSSLROOTCERT": f"{path}/{ca.key}"})
+    if config.warehouse_certificate:
+        path = "/etc/crmbot/warehouse-certificate"
+        # libpq refuses a key that others can read.
+        source = k8s.V1SecretVolumeSource(secret_name=config.warehouse_certificate, default_mode=0o440)
+        volume = k8s.V1Volume(name="warehouse-certificate", secret=source)
+        found[path] = (volume, {"PGSSLCERT": f"{path}/tls.crt", "PGSSLKEY": f"{path}/tls.key"})
+    return found
+
+
 def pod_task(
     name: str, task_id: str, arguments: list[str], config: PodConfig, outlets: list[Asset] | None = None
 ) -> KubernetesPodOperator:
     """Return a task whose pod runs `crmbot-exporter`; `name` is the MRF's, or russia."""
+    mounted = certificates(config)
+    variables = {"OUTPUT_DIR": config.output_dir, "TIMEZONE": config.timezone}
+    for _, own in mounted.values():
+        variables |= own
     return KubernetesPodOperator(
         task_id=task_id,
         name=f"data2excel-{name}-{task_id.removeprefix('export_')}",
@@ -66,7 +90,7 @@ def pod_task(
         image_pull_policy=config.image_pull_policy,
         cmds=["crmbot-exporter"],
         arguments=arguments,
-        env_vars={"OUTPUT_DIR": config.output_dir, "TIMEZONE": config.timezone},
+        env_vars=variables,
         env_from=[k8s.V1EnvFromSource(secret_ref=k8s.V1SecretEnvSource(name=config.warehouse_secret))],
         volumes=[
             k8s.V1Volume(
@@ -76,10 +100,15 @@ def pod_task(
                 ),
             ),
             k8s.V1Volume(name="tmp", empty_dir=k8s.V1EmptyDirVolumeSource()),
+            *(volume for volume, _ in mounted.values()),
         ],
         volume_mounts=[
             k8s.V1VolumeMount(name="output", mount_path=config.output_dir),
             k8s.V1VolumeMount(name="tmp", mount_path="/tmp"),
+            *(
+                k8s.V1VolumeMount(name=volume.name, mount_path=path, read_only=True)
+                for path, (volume, _) in mounted.items()
+            ),
         ],
         container_resources=k8s.V1ResourceRequirements(
             requests=dict(config.resources.requests), limits=dict(config.resources.limits)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, Self
 from zoneinfo import ZoneInfo
 
 import yaml
@@ -18,6 +18,7 @@ from pydantic import (
     StrictBool,
     StringConstraints,
     ValidationError,
+    model_validator,
 )
 
 
@@ -56,6 +57,20 @@ class Resources(_Strict):
     limits: dict[Literal["cpu", "memory"], str] = Field(default_factory=dict)
 
 
+class CaFile(_Strict):
+    """Where the certificates to trust are: a key of a ConfigMap or of a Secret."""
+
+    config_map: ObjectName | None = None
+    secret: ObjectName | None = None
+    key: Text = "ca.crt"
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if (self.config_map is None) == (self.secret is None):
+            raise ValueError("one of config_map and secret is needed")
+        return self
+
+
 class PodConfig(_Strict):
     """What the DAGs of the MRFs and that of all Russia share: names, tries and pods.
 
@@ -85,6 +100,12 @@ class PodConfig(_Strict):
     service_account: ObjectName = Field(description="the name of a ServiceAccount")
     warehouse_secret: ObjectName = Field(
         description="the name of a Secret with the keys WAREHOUSE_DSN and WAREHOUSE_PASSWORD"
+    )
+    warehouse_ca: CaFile | None = Field(
+        default=None, description="a mapping of config_map or secret, and key: the certificates to trust"
+    )
+    warehouse_certificate: ObjectName | None = Field(
+        default=None, description="the name of a TLS Secret, which takes the place of the password"
     )
     output_claim: ObjectName = Field(description="the name of a PersistentVolumeClaim")
     output_dir: Annotated[str, StringConstraints(pattern="^/")] = Field(

@@ -127,7 +127,7 @@ def test_an_upgrade_repartitions_each_stream_when_told_to() -> None:
         assert int(annotations["helm.sh/hook-weight"]) > int(topics["helm.sh/hook-weight"])
         container = rendered.container(f"mrf1-{name}", name)
         assert container["args"] == ["repartition"]
-        assert container["env"] == [{"name": "STREAM", "value": stream}]
+        assert {"name": "STREAM", "value": stream} in container["env"]
         assert {"name": "data", "mountPath": "/data"} in container["volumeMounts"]
         assert secrets_of(container) == ["kafka-crm-bot", "warehouse-auditor"]
         volumes = {volume["name"]: volume for volume in rendered.pod(f"mrf1-{name}")["volumes"]}
@@ -254,8 +254,29 @@ def test_ca_files_are_mounted_where_the_clients_look() -> None:
     assert volumes[mounts[kafka]]["secret"] == {"secretName": "kafka-ca"}
     assert volumes[mounts[warehouse]]["configMap"] == {"name": "corporate-ca"}
     assert settings["PGSSLMODE"] == "verify-full"
+    assert "PGSSLCERT" not in settings
     assert container["image"] == "registry.example.com/sales/crmbot-consumer:1.2.3"
     assert spec["imagePullSecrets"] == [{"name": "registry-login"}]
+
+
+def test_each_role_has_a_client_certificate_of_its_own_for_the_warehouse() -> None:
+    rendered = Rendered(CI / "sasl-values.yaml", warehouse__clientCertificate__auditSecret='""')
+    pods = {
+        ("mrf1-consumer-actions", "consumer"): "loader-tls",
+        ("mrf1-migrate", "migrate"): "owner-tls",
+        ("mrf1-maintain", "maintain"): "owner-tls",
+        ("mrf1-audit", "audit"): "loader-tls",
+        ("mrf1-bot", "producer-actions"): "loader-tls",
+    }
+    for (pod, name), secret in pods.items():
+        container = rendered.container(pod, name)
+        mounts = {mount["mountPath"]: mount["name"] for mount in container["volumeMounts"]}
+        volumes = {volume["name"]: volume for volume in rendered.pod(pod)["volumes"]}
+        env = {variable["name"]: variable["value"] for variable in container["env"]}
+        (folder,) = {env[name].rpartition("/")[0] for name in ("PGSSLCERT", "PGSSLKEY")}
+        assert volumes[mounts[folder]]["secret"] == {"secretName": secret, "defaultMode": 0o440}
+    sending = rendered.container("mrf1-bot", "producer-nature")
+    assert "warehouse-certificate" not in {mount["name"] for mount in sending["volumeMounts"]}
 
 
 def test_a_real_bot_takes_the_generators_place() -> None:
@@ -330,8 +351,9 @@ def test_the_notes_hold_the_mrfs_entry_for_the_dags() -> None:
     template = (CHART / "templates" / "_helpers.tpl").read_text(encoding="utf-8")
     entry = template[template.index('{{- define "crm-bot.dagEntry" -}}') :]
     keys = set(re.findall(r"^  (\w+): ", entry, re.MULTILINE))
-    config = yaml.safe_load((CHART.parents[1] / "dags" / "data2excel.yaml").read_text(encoding="utf-8"))
-    assert keys <= config["defaults"].keys() | config["mrfs"]["mrf1"].keys()
+    shipped = (CHART.parents[1] / "dags" / "data2excel.yaml").read_text(encoding="utf-8")
+    known = set(re.findall(r"^  (?:# )?(\w+): ", shipped, re.MULTILINE))
+    assert keys <= known | yaml.safe_load(shipped)["mrfs"]["mrf1"].keys()
     assert {"title", "timezone", "service_account", "output_claim", "warehouse_secret", "namespace"} <= keys
 
 

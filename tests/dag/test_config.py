@@ -96,8 +96,13 @@ def test_names_follow_from_the_mrfs_unless_they_are_given(tmp_path: Path) -> Non
             lambda config: config["russia"].update(schedule="0 6 * * *"),
             "russia.schedule: unknown key; expected one of title, timezone, owner, retries, "
             "retry_delay_minutes, timeout_minutes, deadline_minutes, alert_connection, namespace, image, "
-            "image_pull_policy, service_account, warehouse_secret, output_claim, output_dir, fs_group, "
-            "resources",
+            "image_pull_policy, service_account, warehouse_secret, warehouse_ca, warehouse_certificate, "
+            "output_claim, output_dir, fs_group, resources",
+        ),
+        (
+            lambda config: config["defaults"].update(warehouse_ca={"config_map": "a", "secret": "b"}),
+            "defaults.warehouse_ca: got {'config_map': 'a', 'secret': 'b'}; "
+            "expected a mapping of config_map or secret, and key: the certificates to trust",
         ),
     ],
 )

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
+import yaml
 from airflow.dag_processing.dagbag import BundleDagBag
 
 from .conftest import DAGS
@@ -107,6 +108,30 @@ def test_the_warehouse_s_credentials_are_a_reference(pods: dict[str, Manifest], 
     assert container["envFrom"] == [{"secretRef": {"name": "crmbot-warehouse"}}]
     assert PASSWORD not in str(manifest)
     assert {variable["name"] for variable in container["env"]} == {"OUTPUT_DIR", "TIMEZONE"}
+
+
+def test_certificates_for_the_warehouse_are_mounted_where_libpq_looks(
+    cluster: Callable[[str], PodApi], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, metadata_db: None
+) -> None:
+    config = yaml.safe_load((DAGS / "data2excel.yaml").read_text(encoding="utf-8"))
+    own = {"warehouse_ca": {"config_map": "corporate-ca"}, "warehouse_certificate": "exporter-tls"}
+    config["mrfs"]["mrf2"].update(own)
+    path = tmp_path / "data2excel.yaml"
+    path.write_text(yaml.safe_dump(config), encoding="utf-8")
+    monkeypatch.setenv("DATA2EXCEL_CONFIG", str(path))
+    bag = BundleDagBag(dag_folder=DAGS, bundle_path=DAGS, bundle_name="dags-folder")
+    with served(cluster("exit 1")) as api:
+        run(bag.dags["data2excel_mrf2"], api)
+    spec = api.created[0]["spec"]
+    (container,) = spec["containers"]
+    mounts = {mount["mountPath"]: mount["name"] for mount in container["volumeMounts"]}
+    volumes = {volume["name"]: volume for volume in spec["volumes"]}
+    env = {variable["name"]: variable["value"] for variable in container["env"]}
+    authority, _, file = env["PGSSLROOTCERT"].rpartition("/")
+    assert volumes[mounts[authority]]["configMap"] == {"name": "corporate-ca"}
+    assert (file, env["PGSSLMODE"]) == ("ca.crt", "verify-full")
+    (folder,) = {env[name].rpartition("/")[0] for name in ("PGSSLCERT", "PGSSLKEY")}
+    assert volumes[mounts[folder]]["secret"] == {"secretName": "exporter-tls", "defaultMode": 0o440}
 
 
 @TASKS

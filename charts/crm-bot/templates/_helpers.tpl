@@ -60,11 +60,9 @@ STUCK_MINUTES: {{ $v.stuckMinutes | quote }}
 OUTPUT_DIR: /workbooks
 {{- end }}
 
-{{/* The Secret that holds a role's way into the warehouse. Arguments: root, role (migrate, audit, export or none). */}}
-{{- define "crm-bot.warehouseSecret" -}}
-{{- $own := "" }}
-{{- with .role }}{{ $own = get $.root.Values.warehouse (printf "%sSecret" .) }}{{ end }}
-{{- $own | default .root.Values.warehouse.existingSecret }}
+{{/* A role's Secret of the warehouse. Arguments: from (warehouse or warehouse.clientCertificate), role (load, migrate, audit or export). */}}
+{{- define "crm-bot.roleSecret" -}}
+{{- get .from (printf "%sSecret" .role) | default .from.existingSecret }}
 {{- end }}
 
 {{/* The name of a service's image. Arguments: root, service. */}}
@@ -93,8 +91,18 @@ OUTPUT_DIR: /workbooks
   namespace: {{ .Release.Namespace }}
   image: {{ include "crm-bot.image" (dict "root" . "service" "exporter") }}
   service_account: {{ .Release.Name }}-exporter
-  {{- with include "crm-bot.warehouseSecret" (dict "root" . "role" "export") }}
+  {{- with include "crm-bot.roleSecret" (dict "from" .Values.warehouse "role" "export") }}
   warehouse_secret: {{ . }}
+  {{- end }}
+  {{- with .Values.warehouse.ca }}
+  {{- if .secret }}
+  warehouse_ca: {secret: {{ .secret }}, key: {{ .key }}}
+  {{- else if .configMap }}
+  warehouse_ca: {config_map: {{ .configMap }}, key: {{ .key }}}
+  {{- end }}
+  {{- end }}
+  {{- with include "crm-bot.roleSecret" (dict "from" .Values.warehouse.clientCertificate "role" "export") }}
+  warehouse_certificate: {{ . }}
   {{- end }}
   output_claim: {{ include "crm-bot.workbooks" . }}
   fs_group: {{ with .Values.podSecurityContext.fsGroup }}{{ . | int64 }}{{ else }}null{{ end }}

@@ -24,8 +24,8 @@ annotations:
 {{- end }}
 
 {{/*
-What every pod has beside its containers. Arguments: root, pod, serviceAccount, volumes (YAML), kafka and
-warehouse (whether the CA files of either are mounted).
+What every pod has beside its containers. Arguments: root, pod, serviceAccount, volumes (YAML), kafka (whether it is
+used) and warehouse (the role that uses it): their certificates are mounted.
 Service links are off: a Service named kafka would bring KAFKA_PORT, which the Kafka client would refuse.
 */}}
 {{- define "crm-bot.podSpec" -}}
@@ -57,8 +57,12 @@ volumes:
   {{- if .kafka }}
   {{- include "crm-bot.caVolume" (dict "name" "kafka-ca" "ca" $v.kafka.ca) }}
   {{- end }}
-  {{- if .warehouse }}
+  {{- with .warehouse }}
   {{- include "crm-bot.caVolume" (dict "name" "warehouse-ca" "ca" $v.warehouse.ca) }}
+  {{- with include "crm-bot.roleSecret" (dict "from" $v.warehouse.clientCertificate "role" .) }}
+  - name: warehouse-certificate
+    secret: {secretName: {{ . }}, defaultMode: 0440}  # libpq refuses a key that others can read
+  {{- end }}
   {{- end }}
   {{- with .volumes }}
   {{- . | trim | nindent 2 }}
@@ -80,12 +84,18 @@ volumes:
 
 {{/*
 A container. Arguments: root, pod, name, service (generator, producer, consumer or exporter), args (list), and as
-needed: stream, port and portName (serves metrics and probes), kafka and warehouse (whether it uses them), secret
-(the warehouse's), mounts (YAML), config (the name of another ConfigMap).
+needed: stream, port and portName (serves metrics and probes), kafka (whether it uses it), warehouse (the role by which
+it uses it: load, migrate or audit), mounts (YAML), config (the name of another ConfigMap).
 */}}
 {{- define "crm-bot.container" -}}
 {{- $v := .root.Values }}
 {{- $own := get $v .service }}
+{{- $secret := "" }}
+{{- $certificate := "" }}
+{{- with .warehouse }}
+{{- $secret = include "crm-bot.roleSecret" (dict "from" $v.warehouse "role" .) }}
+{{- $certificate = include "crm-bot.roleSecret" (dict "from" $v.warehouse.clientCertificate "role" .) }}
+{{- end }}
 {{- $pod := include "crm-bot.podValues" . | fromYaml -}}
 name: {{ .name }}
 image: {{ include "crm-bot.image" . }}
@@ -96,16 +106,20 @@ envFrom:
   {{- if and .kafka $v.kafka.existingSecret }}
   - secretRef: {name: {{ $v.kafka.existingSecret }}}
   {{- end }}
-  {{- with .secret }}
+  {{- with $secret }}
   - secretRef: {name: {{ . }}}
   {{- end }}
-{{- if or .port .stream $own.env }}
+{{- if or .port .stream $certificate $own.env }}
 env:
   {{- with .stream }}
   - {name: STREAM, value: {{ . }}}
   {{- end }}
   {{- with .port }}
   - {name: HTTP_PORT, value: {{ . | quote }}}
+  {{- end }}
+  {{- if $certificate }}
+  - {name: PGSSLCERT, value: /etc/crmbot/warehouse-certificate/tls.crt}
+  - {name: PGSSLKEY, value: /etc/crmbot/warehouse-certificate/tls.key}
   {{- end }}
   {{- with $own.env }}
   {{- toYaml . | nindent 2 }}
@@ -139,6 +153,9 @@ volumeMounts:
   {{- end }}
   {{- if and .warehouse (or $v.warehouse.ca.secret $v.warehouse.ca.configMap) }}
   - {name: warehouse-ca, mountPath: /etc/crmbot/warehouse, readOnly: true}
+  {{- end }}
+  {{- if $certificate }}
+  - {name: warehouse-certificate, mountPath: /etc/crmbot/warehouse-certificate, readOnly: true}
   {{- end }}
   {{- with .mounts }}
   {{- . | trim | nindent 2 }}
