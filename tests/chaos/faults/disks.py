@@ -24,7 +24,8 @@ def fill_the_workbooks_disk(nemesis: Nemesis) -> None:
     world = nemesis.world
     mrf = nemesis.rng.choice(world.mrfs)
     folder = world.workbook_disk.folder
-    exporter = ({"MRF": mrf, "OUTPUT_DIR": str(folder)}, "crmbot-exporter", "export")
+    environment = {"MRF": mrf, "OUTPUT_DIR": str(folder)}
+    exporter = (environment, "crmbot-exporter", "export", "--stream", "nature")  # the smaller one
     world.crew.run(*exporter)
     before = {file.name: file.read_bytes() for file in folder.iterdir()}
     with world.workbook_disk.filled():
