@@ -36,8 +36,9 @@ _SETTINGS = {
     "REPLICATION_FACTOR": "1",
     "HTTP_PORT": "0",
     "PAGE_ROWS": "300",
+    "POLL_SECONDS": "0.5",
     "BATCH_ROWS": "500",
-    "BATCH_SECONDS": "0.1",
+    "BATCH_SECONDS": "0.3",
     "DRAIN_SECONDS": "5",
 }
 
