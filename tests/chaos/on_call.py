@@ -22,8 +22,8 @@ SHORTER = "it lost its newest messages"
 RECREATED = "the topic was deleted and recreated"
 STATE_LOST = "has no record of what was sent"
 RECORDS_LOST = "the newest records were lost"
-TAKEN_OVER = "another process has taken over"
-SIGNS = (RESTORED, GAP, OVERTAKEN, SHORTER, RECREATED, STATE_LOST, RECORDS_LOST, TAKEN_OVER)
+FENCED = "fenced by another producer"
+SIGNS = (RESTORED, GAP, OVERTAKEN, SHORTER, RECREATED, STATE_LOST, RECORDS_LOST, FENCED)
 
 _COMMAND = re.compile(r"crmbot-(?:producer|consumer)(?: [\w-]+)+")
 _TRIES = 5
@@ -37,7 +37,7 @@ def on_call(nemesis: Nemesis, topics: Sequence[str], *signs: str) -> Iterator["O
         for topic in topics:
             stream, mrf = stream_and_mrf(topic)
             for role in ("producer", "consumer"):
-                for sign in (*signs, TAKEN_OVER):
+                for sign in (*signs, FENCED):
                     stack.enter_context(nemesis.world.crew.expecting(f"{role}-{mrf}-{stream}", sign))
         yield Operator(nemesis, topics, signs)
 
@@ -102,11 +102,11 @@ class Operator:
     def run(self, topic: str, *command: str) -> tuple[int, str]:
         """Run a command about a topic, and note what the checker has to know.
 
-        A producer that is kept running takes over from the command now and then, which has to be run again.
+        A producer that is kept running fences the command now and then, which has to be run again.
         """
         for _ in range(_TRIES):
             code, words = self._world.crew.try_to_run(self._world.operator(topic), *command)
-            if TAKEN_OVER not in words:
+            if FENCED not in words:
                 break
         losses = self._world.losses[topic]
         if code == 0:

@@ -173,7 +173,7 @@ def test_a_running_producer_is_fenced_and_goes_on_with_all_partitions(road: Road
     assert "go to 7 partitions" in road.must(*REPARTITION)
     work(road)
     assert producer.exit_code() == 3
-    assert producer.logged("another process has taken over")
+    assert producer.logged("fenced by another producer")
     audited(road)
     assert partitions_of_rows(road) == list(range(7))
     assert overtaken_rows(road) == 0
@@ -198,7 +198,7 @@ def test_a_producer_that_starts_meanwhile_makes_the_command_change_nothing(
 
     monkeypatch.setattr("crmbot_producer.repartition.check_all_loaded", check_and_be_overtaken)
     wanted = RecoverySettings(mrf=road.mrf, stream="actions", data_dir=road.data, warehouse_dsn=road.dsn)
-    with pytest.raises(StoppedError, match=r"another process has taken over.*nothing is changed: stop"):
+    with pytest.raises(StoppedError, match=r"fenced by another producer.*nothing is changed: stop"):
         repartition(wanted, settings)
     (sender,) = senders
     with sqlite3.connect(road.data / "actions.db") as connection:

@@ -346,7 +346,7 @@ def test_new_source_changes_nothing_while_all_is_well(road: Road) -> None:
     wait_for_each_once(road)
     assert "nothing is wrong" in refused(road, *NEW_SOURCE)
     work(road)
-    stopped(producer, "another process has taken over")
+    stopped(producer, "fenced by another producer")
     assert "nothing is wrong" in refused(road, *NEW_SOURCE, "--after", "100")
     assert len(identities(road)) == 1
     stop(consumer)

@@ -19,7 +19,7 @@ _SETTLE_SECONDS = 3.0
 _FOREVER = 2**63
 # What clients say when a topic is gone, or a log shorter than it was; after a restart they say what to do.
 _NO_TOPIC = ("there is no topic", "Unknown topic or partition", "topic or partition")
-_CUT_SHORT = ("Kafka no longer has the next message", "the Kafka client cannot go on")
+_CUT_SHORT = ("Kafka no longer has the next message", "the Kafka client failed")
 
 
 def lose_the_state_topic(nemesis: Nemesis) -> None:

@@ -78,12 +78,12 @@ def freeze_a_producer(nemesis: Nemesis) -> None:
 
 
 def run_a_second_producer(nemesis: Nemesis) -> None:
-    """Each start takes over from the other one, which is started again, and so on."""
+    """Each start fences the other one, which is restarted, and so on."""
     first = nemesis.victim("producer")
     role = first.name.rpartition("-")[0]
-    with nemesis.world.crew.expecting(role, "another process has taken over") as has_stopped:
+    with nemesis.world.crew.expecting(role, "fenced by another producer") as has_stopped:
         second = nemesis.world.crew.hire(role, first.environment, *first.command)
-        nemesis.wait_until(has_stopped.is_set, f"a {role} gives way to another")
+        nemesis.wait_until(has_stopped.is_set, f"a {role} is fenced by another")
         nemesis.wait(0.0, 5.0)
         nemesis.world.crew.retire(second)
 

@@ -60,10 +60,11 @@ def as_error(error: KafkaError, topic_right: str = "") -> CrmBotError:
     if error.code() in _FENCED_CODES:
         # Both look alike to the client.
         return StoppedError(
-            f"another process has taken over, or Kafka gave up a transaction that took too long: {text}"
+            "fenced by another producer, or Kafka aborted a transaction that exceeded "
+            f"transaction.timeout.ms: {text}"
         )
     if error.fatal():
-        return CrmBotError(f"the Kafka client cannot go on: {text}")
+        return CrmBotError(f"the Kafka client failed: {text}")
     if error.code() in _SILENCE_CODES:
         return TransientError(f"Kafka does not answer: {text}; if that lasts, check KAFKA_BOOTSTRAP_SERVERS")
     return TransientError(f"Kafka: {text}")

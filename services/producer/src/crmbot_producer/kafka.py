@@ -42,8 +42,8 @@ class PageSender:
     Raises everywhere:
         TransientError: the broker is away; close this and open another.
         ConfigurationError: wrong settings, rights or topics, or topics with other settings than they need.
-        StoppedError: another producer of the same stream has taken over, or Kafka gave up a transaction that
-            was open for longer than transaction.timeout.ms. A new process goes on.
+        StoppedError: another producer of the same stream fenced this one, or Kafka aborted a transaction that
+            exceeded transaction.timeout.ms. A new process resumes.
     """
 
     def __init__(self, settings: Mapping[str, str], mrf: str, stream: str, topic: str) -> None:
