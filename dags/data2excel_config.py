@@ -152,7 +152,7 @@ class _File(_Strict):
         default_factory=dict, description="a mapping of keys that all MRFs share"
     )
     mrfs: dict[MrfName, dict[str, Any]] = Field(
-        min_length=1, description="at least one MRF, mrf1 … mrf99, each a mapping of its keys"
+        min_length=1, description="at least one MRF, mrf1 … mrf999, each a mapping of its keys"
     )
     russia: dict[str, Any] | None = Field(
         default=None, description="a mapping of the keys of the all-Russia workbook; none without it"

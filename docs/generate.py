@@ -145,7 +145,7 @@ _PATTERNS = {
     UUID_PATTERN: "UUID in lower case",
     TIMESTAMP_PATTERN: "text such as `2026-02-28T09:30:00.250Z`",
     ROUBLES_PATTERN: "text such as `1300.50`",
-    MRF_PATTERN: "text, `mrf1` to `mrf99`",
+    MRF_PATTERN: "text, `mrf1` to `mrf999`",
 }
 
 

@@ -80,11 +80,11 @@ def test_names_follow_from_the_mrfs_unless_they_are_given(tmp_path: Path) -> Non
         ),
         (
             lambda config: config["mrfs"].update(moscow=config["mrfs"].pop("mrf1")),
-            "mrfs.moscow: got 'moscow'; expected at least one MRF, mrf1 … mrf99, each a mapping of its keys",
+            "mrfs.moscow: got 'moscow'; expected at least one MRF, mrf1 … mrf999, each a mapping of its keys",
         ),
         (
             lambda config: config.update(mrfs={}),
-            "mrfs: got {}; expected at least one MRF, mrf1 … mrf99, each a mapping of its keys",
+            "mrfs: got {}; expected at least one MRF, mrf1 … mrf999, each a mapping of its keys",
         ),
         (lambda config: config.update(mrf={}), "mrf: unknown key; expected one of defaults, mrfs, russia"),
         (
