@@ -1,7 +1,6 @@
 """Command line options that services share, or that click does not have."""
 
 import math
-import os
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -24,16 +23,5 @@ class FiniteFloat(click.FloatRange):
 
 
 def stream_option(help: str) -> Callable[[_Command], _Command]:
-    """Return `--stream`, which sets STREAM for the command: settings are read from the environment alone."""
-    return click.option(
-        "--stream",
-        type=click.Choice(["actions", "nature"]),
-        callback=_set_stream,
-        expose_value=False,
-        help=help,
-    )
-
-
-def _set_stream(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
-    if value:
-        os.environ["STREAM"] = value
+    """Return `--stream`, which wins over STREAM."""
+    return click.option("--stream", type=click.Choice(["actions", "nature"]), help=help)

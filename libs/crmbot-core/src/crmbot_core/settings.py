@@ -4,7 +4,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, Field, SecretStr, StringConstraints, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -100,14 +100,19 @@ class WarehouseSettings(BaseSettings):
 AnySettings = TypeVar("AnySettings", bound=BaseSettings)
 
 
-def load(settings: type[AnySettings]) -> AnySettings:
+def load(settings: type[AnySettings], **options: object) -> AnySettings:
     """Read settings from the environment.
+
+    Args:
+        settings: the class to read.
+        options: values from the command line, which win over the environment; None if not given.
 
     Raises:
         ConfigurationError: one line that names each wrong variable and why; values are not repeated.
     """
+    given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     try:
-        return settings()
+        return settings(**given)
     except ValidationError as error:
         problems = [
             _problem(settings, str(problem["loc"][0]), problem["msg"])

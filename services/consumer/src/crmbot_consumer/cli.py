@@ -48,9 +48,9 @@ def cli() -> None:
 
 @cli.command(epilog=_EPILOG)
 @_stream_option
-def run() -> None:
+def run(stream: str | None) -> None:
     """Load one stream until told to stop. Run as many as the topic has partitions."""
-    settings = load(ConsumerSettings)
+    settings = load(ConsumerSettings, stream=stream)
     kafka = checked_settings()
     logger = configure_logging(settings, SERVICE).bind(mrf=settings.mrf, stream=settings.stream)
     consumer = ConsumerRun(settings, kafka, stop_on_signals(), logger)
@@ -85,14 +85,14 @@ def maintain_command(reorganize: bool) -> None:
 @click.option("--after-id", type=_ID, help="Its last row before the gap.")
 @click.option("--up-to-id", type=_ID, help="The last row of the gap.")
 def accept_loss_command(
-    partition: int, source_id: UUID | None, after_id: int | None, up_to_id: int | None
+    stream: str | None, partition: int, source_id: UUID | None, after_id: int | None, up_to_id: int | None
 ) -> None:
     """Resume after Kafka lost messages that were not loaded.
 
     What retention deleted needs the partition alone. A gap in a source's chain needs all options, as the
     consumer printed them when it stopped. `crmbot-producer resend` can still fill the gap later.
     """
-    settings = load(TopicSettings)
+    settings = load(TopicSettings, stream=stream)
     if source_id is None and after_id is None and up_to_id is None:
         start, end = accept_retention(settings, checked_settings(), partition)
         click.echo(
@@ -108,21 +108,21 @@ def accept_loss_command(
 @cli.command("reject-source", epilog=_EPILOG)
 @_stream_option
 @click.option("--source-id", type=click.UUID, required=True, help="Source that is no bot's.")
-def reject_source_command(source_id: UUID) -> None:
+def reject_source_command(stream: str | None, source_id: UUID) -> None:
     """Make dead letters of all messages of a source that is no bot's. Restart the consumers."""
-    reject_source(load(TopicSettings), str(source_id))
+    reject_source(load(TopicSettings, stream=stream), str(source_id))
     click.echo(f"messages of source {source_id} become dead letters from the consumers' next start on")
 
 
 @cli.command("accept-source", epilog=_EPILOG)
 @_stream_option
 @click.option("--source-id", type=click.UUID, required=True, help="Source that was rejected.")
-def accept_source_command(source_id: UUID) -> None:
+def accept_source_command(stream: str | None, source_id: UUID) -> None:
     """Take back `reject-source`. Restart the consumers.
 
     `crmbot-producer resend` then sends the rows that became dead letters again.
     """
-    settings = load(TopicSettings)
+    settings = load(TopicSettings, stream=stream)
     accept_source(settings, str(source_id))
     click.echo(
         f"messages of source {source_id} are loaded from the consumers' next start on; rows that became dead "
@@ -132,13 +132,13 @@ def accept_source_command(source_id: UUID) -> None:
 
 @cli.command("adopt-topic", epilog=_EPILOG)
 @_stream_option
-def adopt_topic_command() -> None:
+def adopt_topic_command(stream: str | None) -> None:
     """Load a topic that was recreated, or that lost its newest messages.
 
     The chains of the sources resume where they ended, so nothing is loaded twice. `crmbot-producer resend`
     sends again what is missing then.
     """
-    starts = adopt_topic(load(TopicSettings), checked_settings())
+    starts = adopt_topic(load(TopicSettings, stream=stream), checked_settings())
     for partition, offset in sorted(starts.items()):
         click.echo(f"partition {partition} resumes at offset {offset}")
 
@@ -153,9 +153,9 @@ def rejects() -> None:
 @click.option(
     "--limit", type=click.IntRange(1, 1_000_000), default=50, show_default=True, help="Rows to show."
 )
-def list_rejects(limit: int) -> None:
+def list_rejects(stream: str | None, limit: int) -> None:
     """List the stream's rejects, without what they hold."""
-    settings = load(TopicSettings)
+    settings = load(TopicSettings, stream=stream)
     table = Table(
         "partition", "offset", "epoch", "rejected", "replayed", "reason", title=f"Rejects of {settings.topic}"
     )
@@ -177,9 +177,9 @@ def list_rejects(limit: int) -> None:
 @click.argument("partition", type=_PARTITION)
 @click.argument("offset", type=_OFFSET)
 @_epoch_option
-def show_reject(partition: int, offset: int, epoch: int | None) -> None:
+def show_reject(stream: str | None, partition: int, offset: int, epoch: int | None) -> None:
     """Write a rejected message to the standard output, byte for byte."""
-    settings = load(TopicSettings)
+    settings = load(TopicSettings, stream=stream)
     reject = rejects_table.reject_at(settings, Place(partition, offset, epoch))
     click.echo(f"reason: {reject.reason}", err=True)
     click.echo(f"key: {(reject.message_key or b'').decode(errors='backslashreplace')}", err=True)
@@ -197,9 +197,11 @@ def show_reject(partition: int, offset: int, epoch: int | None) -> None:
     help="The message put right, as JSON.",
 )
 @click.option("--key", help="The key put right.")
-def replay_reject(partition: int, offset: int, epoch: int | None, file: Path | None, key: str | None) -> None:
+def replay_reject(
+    stream: str | None, partition: int, offset: int, epoch: int | None, file: Path | None, key: str | None
+) -> None:
     """Load a rejected message, as it is or put right, once."""
-    settings = load(TopicSettings)
+    settings = load(TopicSettings, stream=stream)
     value = file.read_bytes().strip() if file else None
     place = Place(partition, offset, epoch)
     rejects_table.replay(settings, place, value, os.fsencode(key) if key else None)

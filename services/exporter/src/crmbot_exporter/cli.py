@@ -1,12 +1,11 @@
 """The command line of the exporter."""
 
-import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FrameType
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import click
 
@@ -24,21 +23,12 @@ _EPILOG = (
 Settings = TypeVar("Settings", bound=LogSettings)
 
 
-def _set_variable(context: click.Context, parameter: click.Parameter, value: object) -> None:
-    if value is not None:
-        os.environ[str(parameter.name).upper()] = str(value)
-
-
-def _setting(option: str, variable: str, text: str, **others: Any) -> Callable[[Any], Any]:  # noqa: ANN401
-    """Declare an option that takes the place of its variable."""
-    name = variable.lower()
-    return click.option(option, name, callback=_set_variable, expose_value=False, help=text, **others)
-
-
-_mrf = _setting("--mrf", "MRF", "Macro-regional branch, such as mrf1; or MRF.")
-_output_dir = _setting("--output-dir", "OUTPUT_DIR", "Folder of the workbooks; or OUTPUT_DIR.")
-_day = _setting("--day", "REPORT_DAY", "Last day of the report, as YYYY-MM-DD; or REPORT_DAY.")
-_run_id = _setting("--run-id", "RUN_ID", "Run of the DAG; or RUN_ID.")
+# Options named like a setting win over its variable.
+_mrf = click.option("--mrf", help="Macro-regional branch, such as mrf1; or MRF.")
+_output_dir = click.option("--output-dir", help="Folder of the workbooks; or OUTPUT_DIR.")
+_day = click.option("--day", "report_day", help="Last day of the report, as YYYY-MM-DD; or REPORT_DAY.")
+_run_id = click.option("--run-id", help="Run of the DAG; or RUN_ID.")
+_data_rows = click.option("--data", "data_rows", help="Rows of the data sheets: all or month; or DATA_ROWS.")
 _stream = click.option("--stream", type=click.Choice(list(STREAMS)), help="Only this one; both if left out.")
 
 
@@ -53,9 +43,9 @@ def main() -> None:
 @_output_dir
 @_stream
 @_day
-@_setting("--data", "DATA_ROWS", "Rows of the data sheets: all or month; or DATA_ROWS.")
+@_data_rows
 @_run_id
-def export(stream: str | None) -> None:
+def export(stream: str | None, **options: str | None) -> None:
     """Rebuild the marts and save actions_<mrf>.xlsx and nature_<mrf>.xlsx."""
 
     def action(settings: ExporterSettings, log: Logger) -> None:
@@ -66,14 +56,14 @@ def export(stream: str | None) -> None:
         for path in export_dashboards(settings, chosen, log):
             click.echo(path)
 
-    _run(ExporterSettings, action)
+    _run(ExporterSettings, action, options)
 
 
 @main.command(epilog=_EPILOG)
 @_mrf
 @_day
 @_run_id
-def marts() -> None:
+def marts(**options: str | None) -> None:
     """Rebuild the marts alone."""
 
     def action(settings: ExporterSettings, log: Logger) -> None:
@@ -81,14 +71,14 @@ def marts() -> None:
 
         rebuild_marts(settings, log)
 
-    _run(ExporterSettings, action)
+    _run(ExporterSettings, action, options)
 
 
 @main.command(epilog=_EPILOG)
 @_mrf
 @_output_dir
 @_run_id
-def publish() -> None:
+def publish(**options: str | None) -> None:
     """Put the workbooks that a run has exported in their places."""
 
     def action(settings: ExporterSettings, log: Logger) -> None:
@@ -97,7 +87,7 @@ def publish() -> None:
         for path in publish_run(settings, log):
             click.echo(path)
 
-    _run(ExporterSettings, action)
+    _run(ExporterSettings, action, options)
 
 
 @main.command(epilog=_EPILOG)
@@ -112,7 +102,7 @@ def publish() -> None:
     show_default=True,
     help="parquet needs pyarrow: crmbot-exporter[parquet].",
 )
-def data(stream: str | None, kind: str) -> None:
+def data(stream: str | None, kind: str, **options: str | None) -> None:
     """Save every row as actions_<mrf>_data.<format> and nature_<mrf>_data.<format>."""
 
     def action(settings: ExporterSettings, log: Logger) -> None:
@@ -121,7 +111,7 @@ def data(stream: str | None, kind: str) -> None:
         for path in export_data(settings, [stream] if stream else list(STREAMS), kind, log):
             click.echo(path)
 
-    _run(ExporterSettings, action)
+    _run(ExporterSettings, action, options)
 
 
 @main.command(epilog=_EPILOG)
@@ -129,7 +119,7 @@ def data(stream: str | None, kind: str) -> None:
 @click.option(
     "--file", type=click.Path(path_type=Path), required=True, help="CSV: docs/dashboards.md has its columns."
 )
-def plan(file: Path) -> None:
+def plan(file: Path, **options: str | None) -> None:
     """Load a sales plan: of each of its months it replaces what was loaded before."""
 
     def action(settings: PlanSettings, log: Logger) -> None:
@@ -141,7 +131,7 @@ def plan(file: Path) -> None:
             load_plan(connection, settings.mrf, lines)
         log.info("plan loaded", mrf=settings.mrf, lines=len(lines))
 
-    _run(PlanSettings, action)
+    _run(PlanSettings, action, options)
 
 
 @main.command("export-russia", epilog=_EPILOG)
@@ -152,7 +142,7 @@ def plan(file: Path) -> None:
     help="MRFs to compare, with commas and no spaces.",
 )
 @_output_dir
-def export_russia_command(mrfs: str) -> None:
+def export_russia_command(mrfs: str, **options: str | None) -> None:
     """Save russia.xlsx: all MRFs side by side, from the marts that their exports have published."""
 
     def action(settings: RussiaSettings, log: Logger) -> None:
@@ -160,25 +150,27 @@ def export_russia_command(mrfs: str) -> None:
 
         click.echo(export_russia(settings, mrfs.split(","), log))
 
-    _run(RussiaSettings, action)
+    _run(RussiaSettings, action, options)
 
 
 @main.command("watch", epilog=_EPILOG)
 @_mrf
 @_output_dir
-def watch_command() -> None:
+def watch_command(**options: str | None) -> None:
     """Serve the workbooks' age and size as metrics until told to stop."""
     from crmbot_exporter.watch import watch
 
     with exit_codes(_SERVICE):
-        settings = load(WatchSettings)
+        settings = load(WatchSettings, **options)
         watch(settings, stop_on_signals(), configure_logging(settings, _SERVICE))
 
 
-def _run(kind: type[Settings], action: Callable[[Settings, Logger], None]) -> None:
+def _run(
+    kind: type[Settings], action: Callable[[Settings, Logger], None], options: Mapping[str, str | None]
+) -> None:
     """Run what a command does, again after a transient failure."""
     with exit_codes(_SERVICE):
-        settings = load(kind)
+        settings = load(kind, **options)
         log = configure_logging(settings, _SERVICE)
         signal.signal(signal.SIGTERM, _end)
         # Not before: pandas and what else draws workbooks takes seconds to import.

@@ -1,7 +1,6 @@
 """Command line of the generator."""
 
 import itertools
-import os
 import random
 import time
 from datetime import UTC, datetime, timedelta
@@ -36,11 +35,6 @@ def cli() -> None:
     """Imitate managers' work in a sales bot: fill actions.db and nature.db of one MRF."""
 
 
-def _set_seed(context: click.Context, parameter: click.Parameter, value: int | None) -> None:
-    if value is not None:
-        os.environ["SEED"] = str(value)
-
-
 def _in_contract(
     context: click.Context, parameter: click.Parameter, value: datetime | None
 ) -> datetime | None:
@@ -49,9 +43,7 @@ def _in_contract(
     return value
 
 
-seed_option = click.option(
-    "--seed", type=int, callback=_set_seed, expose_value=False, help="Makes a backfill repeatable; or SEED."
-)
+seed_option = click.option("--seed", type=int, help="Makes a backfill repeatable; or SEED.")
 
 
 @cli.command(epilog=_EPILOG)
@@ -72,10 +64,15 @@ seed_option = click.option(
     "--if-new", is_flag=True, help="Leave files that have rows as they are; otherwise they are an error."
 )
 def backfill(
-    rows: int | None, days: int | None, rows_per_day: int, until: datetime | None, if_new: bool
+    seed: int | None,
+    rows: int | None,
+    days: int | None,
+    rows_per_day: int,
+    until: datetime | None,
+    if_new: bool,
 ) -> None:
     """Make new files and fill them with past work, as fast as it can."""
-    settings = load(GeneratorSettings)
+    settings = load(GeneratorSettings, seed=seed)
     logger = configure_logging(settings, SERVICE).bind(mrf=settings.mrf)
     span = timedelta(days=days or 90)
     rows = rows or span.days * rows_per_day
@@ -106,9 +103,9 @@ def backfill(
     "--rate", type=FiniteFloat(0.01, 100_000), default=5.0, show_default=True, help="Rows per second."
 )
 @click.option("--seconds", type=FiniteFloat(0, 10**9), help="Stop after so long; otherwise on SIGTERM.")
-def live(rate: float, seconds: float | None) -> None:
+def live(seed: int | None, rate: float, seconds: float | None) -> None:
     """Work on at a steady rate, from where the files end."""
-    settings = load(GeneratorSettings)
+    settings = load(GeneratorSettings, seed=seed)
     logger = configure_logging(settings, SERVICE).bind(mrf=settings.mrf)
     stop = stop_on_signals()
     health = Health(stale_seconds=60)

@@ -46,9 +46,9 @@ def cli() -> None:
 
 @cli.command(epilog=_EPILOG)
 @_stream_option
-def run() -> None:
+def run(stream: str | None) -> None:
     """Send new rows of one stream until told to stop."""
-    settings = load(ProducerSettings)
+    settings = load(ProducerSettings, stream=stream)
     kafka = checked_settings()
     logger = configure_logging(settings, SERVICE).bind(mrf=settings.mrf, stream=settings.stream)
     producer = ProducerRun(settings, kafka, stop_on_signals(), logger)
@@ -79,26 +79,26 @@ def topics() -> None:
 @cli.command("adopt", epilog=_EPILOG)
 @_stream_option
 @click.option("--check", "check_only", is_flag=True, help="Only report; also for a file that is adopted.")
-def adopt_command(check_only: bool) -> None:
+def adopt_command(stream: str | None, check_only: bool) -> None:
     """Check the file of a bot of your own against the contract, and give it its identity: docs/own-bot.md.
 
     The file has the contract's table, or a view with its columns over the bot's own tables. Each mismatch is
     a line with the SQL that mends it. If there is none, the table `source` is made; nothing else is written.
     Safe to run again, and while the bot works.
     """
-    settings = load(FileSettings)
+    settings = load(FileSettings, stream=stream)
     print_adopted(settings, adopt(settings, check_only=check_only))
 
 
 @cli.command("repartition", epilog=_EPILOG)
 @_stream_option
-def repartition_command() -> None:
+def repartition_command(stream: str | None) -> None:
     """Spread one stream's rows over all partitions that its topic has now.
 
     A lead's rows stay in order because everything that was sent has to be loaded before: stop the producer
     and wait until the consumers have caught up. A producer that still runs is fenced and ends with 3.
     """
-    settings = load(RecoverySettings)
+    settings = load(RecoverySettings, stream=stream)
     before, now = repartition(settings, checked_settings())
     if before is None:
         click.echo(
@@ -117,14 +117,14 @@ def repartition_command() -> None:
     type=click.IntRange(1, 100_000),
     help="Number of partitions in use, where it cannot be found.",
 )
-def resend_command(partitions: int | None) -> None:
+def resend_command(stream: str | None, partitions: int | None) -> None:
     """Send again what the warehouse lacks of one stream: after Kafka lost messages or the producer's records.
 
     Where to start from is found in the warehouse, which has to be loaded from the topic that is there now. A
     producer that still runs is fenced and ends with 3; start it again afterwards. Rows that are loaded are
     dropped when they come again. Safe to run again.
     """
-    settings = load(RecoverySettings)
+    settings = load(RecoverySettings, stream=stream)
     resent = resend(settings, checked_settings(), partitions)
     for record in resent.records:
         click.echo(
@@ -147,14 +147,14 @@ def resend_command(partitions: int | None) -> None:
     multiple=True,
     help="A source_id that the file had before it was restored; repeatable.",
 )
-def new_source_command(after: int | None, former_sources: tuple[UUID, ...]) -> None:
+def new_source_command(stream: str | None, after: int | None, former_sources: tuple[UUID, ...]) -> None:
     """Give a file that was restored from a backup a new identity, so that the producer can go on with it.
 
     It begins after the last row that file and warehouse share, so everything that was sent has to be loaded
     before. A producer that still runs is fenced and ends with 3; start it again afterwards. Safe to run
     again.
     """
-    settings = load(RecoverySettings)
+    settings = load(RecoverySettings, stream=stream)
     added = new_source(settings, checked_settings(), after, list(map(str, former_sources)))
     click.echo(f"{settings.database}: rows after {added.starts_after} belong to source {added.source_id}")
     if added.unknown:
