@@ -12,7 +12,7 @@ import pytest
 import structlog
 
 from crmbot_core.contracts import ACTIONS, NATURE
-from crmbot_exporter.export import export_data
+from crmbot_exporter.data_files import export_data
 
 if TYPE_CHECKING:
     from services.exporter.tests.conftest import Record, Warehouse

@@ -15,9 +15,10 @@ import structlog
 
 from crmbot_core.contracts import ACTIONS
 from crmbot_exporter.dashboards import DASHBOARDS
-from crmbot_exporter.export import export, retried
+from crmbot_exporter.export import export
 from crmbot_exporter.labels import label
 from crmbot_exporter.layout import Kind
+from crmbot_exporter.retry import retried
 
 if TYPE_CHECKING:
     from crmbot_exporter.settings import ExporterSettings

@@ -15,8 +15,9 @@ import structlog
 from crmbot_core.errors import ConfigurationError, StoppedError, TransientError
 from crmbot_core.warehouse import snapshot
 from crmbot_exporter import marts
-from crmbot_exporter.export import rebuild_marts, retried
+from crmbot_exporter.export import rebuild_marts
 from crmbot_exporter.marts import Wanted, build_order
+from crmbot_exporter.retry import retried
 from crmbot_exporter.settings import ExporterSettings
 from devstack.postgres import bin_directory
 

@@ -13,6 +13,7 @@ from crmbot_core.contracts import STREAMS
 from crmbot_core.lifecycle import exit_codes, stop_on_signals
 from crmbot_core.settings import LogSettings, load
 from crmbot_core.telemetry import Logger, configure_logging
+from crmbot_exporter.retry import retried
 from crmbot_exporter.settings import ExporterSettings, PlanSettings, RussiaSettings, WatchSettings
 
 _SERVICE = "crmbot-exporter"
@@ -32,6 +33,7 @@ _data_rows = click.option("--data", "data_rows", help="Rows of the data sheets: 
 _stream = click.option("--stream", type=click.Choice(list(STREAMS)), help="Only this one; both if left out.")
 
 
+# Commands import what they need when they run: pandas and XlsxWriter take seconds.
 @click.group(epilog=_EPILOG)
 @click.version_option(package_name=_SERVICE)
 def main() -> None:
@@ -106,7 +108,7 @@ def data(stream: str | None, kind: str, **options: str | None) -> None:
     """Save every row as actions_<mrf>_data.<format> and nature_<mrf>_data.<format>."""
 
     def action(settings: ExporterSettings, log: Logger) -> None:
-        from crmbot_exporter.export import export_data
+        from crmbot_exporter.data_files import export_data
 
         for path in export_data(settings, [stream] if stream else list(STREAMS), kind, log):
             click.echo(path)
@@ -173,9 +175,6 @@ def _run(
         settings = load(kind, **options)
         log = configure_logging(settings, _SERVICE)
         signal.signal(signal.SIGTERM, _end)
-        # Not before: pandas and what else draws workbooks takes seconds to import.
-        from crmbot_exporter.export import retried
-
         retried(lambda: action(settings, log), log)
 
 

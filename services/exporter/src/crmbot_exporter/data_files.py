@@ -1,21 +1,38 @@
 """The rows of a stream as a file: CSV, Parquet, or a workbook of data sheets alone."""
 
+from collections.abc import Sequence
+from contextlib import ExitStack
 from itertools import islice
+from pathlib import Path
 from typing import BinaryIO
 
 from psycopg import sql
 
-from crmbot_core.contracts import Stream
+from crmbot_core.contracts import Stream, stream_named
 from crmbot_core.errors import ConfigurationError
-from crmbot_core.warehouse import Connection
+from crmbot_core.telemetry import Logger
+from crmbot_core.warehouse import Connection, snapshot
 from crmbot_exporter.dashboards import DASHBOARDS
-from crmbot_exporter.files import scratch_folder
+from crmbot_exporter.files import replaced, require_folder, scratch_folder
 from crmbot_exporter.report import Report
 from crmbot_exporter.rows import read_rows, rows_of, write_rows
+from crmbot_exporter.settings import ExporterSettings
 from crmbot_exporter.theme import Theme
 from crmbot_exporter.workbook import new_workbook
 
 _GROUP_ROWS = 50_000  # of a Parquet file's row group: what is in memory at once
+
+
+def export_data(settings: ExporterSettings, streams: Sequence[str], kind: str, log: Logger) -> list[Path]:
+    """Save every row of the streams as files of one format, all of one moment; return where."""
+    require_folder(settings.output_dir)
+    report = Report(settings.mrf, settings.zone, None)
+    paths = [settings.output_dir / f"{name}_{settings.mrf}_data.{kind}" for name in streams]
+    with ExitStack() as files, snapshot(settings) as connection:
+        for name, path in zip(streams, paths, strict=True):
+            FORMATS[kind](connection, stream_named(name), report, files.enter_context(replaced(path)))
+            log.info("data written", stream=name, mrf=settings.mrf, path=str(path))
+    return paths
 
 
 def write_csv(connection: Connection, stream: Stream, report: Report, file: BinaryIO) -> None:

@@ -1,35 +1,30 @@
 """Exports one MRF: marts and workbooks of one moment, or workbooks from marts that are published."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
-from zoneinfo import ZoneInfo
 
 import pandas as pd
 from psycopg import errors
-from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
 from crmbot_core.contracts import stream_named
 from crmbot_core.errors import TransientError
 from crmbot_core.telemetry import Logger
 from crmbot_core.warehouse import Connection, snapshot
 from crmbot_exporter import marts
-from crmbot_exporter.data_files import FORMATS
 from crmbot_exporter.files import replaced, require_folder
 from crmbot_exporter.frames import records
 from crmbot_exporter.layout import EXCEL_ROWS, Dashboard
 from crmbot_exporter.marts import Marts, Wanted
-from crmbot_exporter.report import Days, Offset, Report, stamp
+from crmbot_exporter.report import Report, stamp
 from crmbot_exporter.rows import count_rows, read_rows, rows_of, write_rows
 from crmbot_exporter.settings import ExporterSettings
 from crmbot_exporter.summary import data_note
 from crmbot_exporter.workbook import write_workbook
-
-_ATTEMPTS = 5
 
 
 def export(
@@ -73,45 +68,7 @@ def rebuild_marts(settings: ExporterSettings, log: Logger) -> None:
     """Make the marts anew and publish them."""
     with snapshot(settings) as connection:
         made = _build(connection, settings, log)
-        _publish(connection, made, read_report(connection, settings.mrf, settings.zone, made), log)
-
-
-def export_data(settings: ExporterSettings, streams: Sequence[str], kind: str, log: Logger) -> list[Path]:
-    """Save every row of the streams as files of one format, all of one moment; return where."""
-    require_folder(settings.output_dir)
-    report = Report(settings.mrf, settings.zone, None)
-    paths = [settings.output_dir / f"{name}_{settings.mrf}_data.{kind}" for name in streams]
-    with ExitStack() as files, snapshot(settings) as connection:
-        for name, path in zip(streams, paths, strict=True):
-            FORMATS[kind](connection, stream_named(name), report, files.enter_context(replaced(path)))
-            log.info("data written", stream=name, mrf=settings.mrf, path=str(path))
-    return paths
-
-
-def read_report(connection: Connection, mrf: str, zone: ZoneInfo, built: Marts) -> Report:
-    """Return what these marts are about."""
-    (days,) = records(marts.fetch(connection, built.table("report")))
-    offsets = marts.fetch(connection, built.table("offsets")).itertuples(index=False, name=None)
-    known = Days(**{name: days[name] for name in Days.__dataclass_fields__}) if days["day"] else None
-    return Report(mrf, zone, known, tuple(Offset(*offset) for offset in offsets))
-
-
-def retried(action: Callable[[], None], log: Logger) -> None:
-    """Run an action again, after growing pauses, while it raises TransientError; raise the last one."""
-
-    def report(state: RetryCallState) -> None:
-        error = state.outcome.exception() if state.outcome else None
-        log.warning("trying again", attempt=state.attempt_number, reason=str(error))
-
-    for attempt in Retrying(
-        stop=stop_after_attempt(_ATTEMPTS),
-        wait=wait_exponential(min=1, max=30),
-        retry=retry_if_exception_type(TransientError),
-        before_sleep=report,
-        reraise=True,
-    ):
-        with attempt:
-            action()
+        _publish(connection, made, marts.read_report(connection, settings.zone, made), log)
 
 
 Contents = tuple[Report, dict[str, pd.DataFrame]]
@@ -166,7 +123,7 @@ def _contents(
 ) -> Contents:
     orders = {mart: order for dashboard in dashboards for mart, order in dashboard.orders.items()}
     frames = {mart: marts.fetch(connection, built.table(mart), order) for mart, order in orders.items()}
-    return read_report(connection, settings.mrf, settings.zone, built), frames
+    return marts.read_report(connection, settings.zone, built), frames
 
 
 def _write(

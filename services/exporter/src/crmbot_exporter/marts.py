@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from datetime import date
 from graphlib import TopologicalSorter
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pandas as pd
 from psycopg import errors, sql
@@ -30,6 +31,8 @@ from psycopg import errors, sql
 from crmbot_core import psql
 from crmbot_core.errors import ConfigurationError, TransientError
 from crmbot_core.warehouse import Connection, storage_clauses
+from crmbot_exporter.frames import records
+from crmbot_exporter.report import Days, Offset, Report
 
 _MART = re.compile(r"\bcrm_bot_mart_(\w+?)_:build\b")
 _REPORT = "report"
@@ -134,3 +137,11 @@ def fetch(connection: Connection, table: str, order: str = "") -> pd.DataFrame:
     cursor = connection.execute(query)
     names = [column.name for column in cursor.description or ()]
     return pd.DataFrame(cursor.fetchall(), columns=names, dtype=object)
+
+
+def read_report(connection: Connection, zone: ZoneInfo, built: Marts) -> Report:
+    """Return the subject of the marts: their MRF, days, and how far the topics were loaded."""
+    (days,) = records(fetch(connection, built.table(_REPORT)))
+    offsets = fetch(connection, built.table("offsets")).itertuples(index=False, name=None)
+    known = Days(**{name: days[name] for name in Days.__dataclass_fields__}) if days["day"] else None
+    return Report(built.mrf, zone, known, tuple(Offset(*offset) for offset in offsets))

@@ -15,7 +15,6 @@ from crmbot_core.warehouse import Connection, snapshot
 from crmbot_exporter import marts
 from crmbot_exporter.cells import number
 from crmbot_exporter.dashboards.russia import RUSSIA_DASHBOARD
-from crmbot_exporter.export import read_report
 from crmbot_exporter.files import replaced, require_folder
 from crmbot_exporter.frames import Record, periods, records
 from crmbot_exporter.report import Report
@@ -94,7 +93,7 @@ def _reports(connection: Connection, settings: RussiaSettings, mrfs: Sequence[st
             raise ConfigurationError(
                 f"{mrf} has no marts: run `crmbot-exporter export --mrf {mrf}`"
             ) from None
-    found = [read_report(connection, mrf, settings.zone, marts.published(mrf)) for mrf in mrfs]
+    found = [marts.read_report(connection, settings.zone, marts.published(mrf)) for mrf in mrfs]
     return [report for report in found if report.days]
 
 
