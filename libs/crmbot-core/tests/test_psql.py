@@ -41,6 +41,25 @@ def test_comments_need_no_values(tmp_path: Path) -> None:
     assert _script(tmp_path, "SELECT 1 -- of t_:mrf and :'timezone'") == "SELECT 1 "
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "SELECT 'no -- comment', 'no :mrf', 'it''s :mrf'",
+        """SELECT 1 AS "no :mrf -- at all", "a""b :mrf\"""",
+        r"SELECT E'it\'s :mrf -- here'",
+        "DO $$ SELECT ':' -- :mrf\n $$",
+        "DO $body$ SELECT $$ :mrf $$ $body$",
+    ],
+)
+def test_nothing_is_replaced_inside_quotes(tmp_path: Path, text: str) -> None:
+    assert _script(tmp_path, text) == text
+
+
+def test_comments_are_removed_and_hide_quotes(tmp_path: Path) -> None:
+    text = "SELECT 1, -- it's :mrf\n /* isn't :mrf */ :mrf"
+    assert _script(tmp_path, text, mrf="mrf1") == "SELECT 1, \n  mrf1"
+
+
 @pytest.mark.parametrize("text", ["SELECT :missing", "SELECT :'missing'"])
 def test_a_variable_without_a_value_is_named(tmp_path: Path, text: str) -> None:
     with pytest.raises(ConfigurationError, match="missing"):

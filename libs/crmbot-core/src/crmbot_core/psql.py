@@ -10,7 +10,17 @@ from pathlib import Path
 from crmbot_core.errors import ConfigurationError
 
 _SET = re.compile(r"^\\set (\w+) '(.*)'$", re.MULTILINE)
-_VARIABLE = re.compile(r"(?<!:):(?:([a-z]\w*)|'([a-z]\w*)')")
+# Variables and comments, and what psql reads no variables in: literals, quoted names, dollar quotes, casts.
+_TOKEN = re.compile(
+    r"""
+    (?P<comment> --[^\n]* | /\*.*?\*/ )
+    | (?P<verbatim>
+        [eE]'(?:[^'\\]|\\.|'')*' | '(?:[^']|'')*' | "(?:[^"]|"")*" | (?P<tag>\$\w*\$).*?(?P=tag) | ::
+      )
+    | :(?: (?P<bare>[a-z]\w*) | '(?P<quoted>[a-z]\w*)' )
+    """,
+    re.VERBOSE | re.DOTALL,
+)
 
 
 def variables(path: Path) -> dict[str, str]:
@@ -19,16 +29,24 @@ def variables(path: Path) -> dict[str, str]:
 
 
 def script(path: Path, values: Mapping[str, str]) -> str:
-    """Return the file with its variables replaced.
+    """Return the file with its variables replaced and without its comments.
 
     Raises:
         ConfigurationError: if the file is missing or uses a variable that has no value.
     """
-    text = re.sub(r"--.*", "", _read(path))
-    missing = {bare or quoted for bare, quoted in _VARIABLE.findall(text)} - values.keys()
-    if missing:
+    text = _read(path)
+    used = {token["bare"] or token["quoted"] for token in _TOKEN.finditer(text)} - {None}
+    if missing := used - values.keys():
         raise ConfigurationError(f"{path} needs the variables {', '.join(sorted(missing))}")
-    return _VARIABLE.sub(lambda match: values[match[1]] if match[1] else _literal(values[match[2]]), text)
+    return _TOKEN.sub(lambda token: _replacement(token, values), text)
+
+
+def _replacement(token: re.Match[str], values: Mapping[str, str]) -> str:
+    if token["bare"]:
+        return values[token["bare"]]
+    if token["quoted"]:
+        return _literal(values[token["quoted"]])
+    return token["verbatim"] or ""
 
 
 def _literal(value: str) -> str:
