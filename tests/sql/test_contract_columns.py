@@ -1,9 +1,11 @@
 """The warehouse's tables on a real PostgreSQL: the contract's columns, and by hand the same tables."""
 
+import shutil
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import psycopg
@@ -16,6 +18,7 @@ from crmbot_consumer.migrate import migrate
 from crmbot_consumer.settings import MigrateSettings
 from crmbot_core.contracts import STREAMS, Stream
 from crmbot_core.contracts.models import ROUBLES_PATTERN, TIMESTAMP_PATTERN, UUID_PATTERN
+from crmbot_core.errors import ConfigurationError
 from devstack.postgres import Postgres, bin_directory
 
 from .guard import storage
@@ -169,6 +172,22 @@ def test_migrate_again_does_nothing_and_another_mrf_adds_its_own(postgres: Postg
             "crm_bot_nature_mrf2",
             "crm_bot_plan_mrf2",
         }
+
+
+def test_a_file_that_was_edited_after_it_was_applied_is_refused(postgres: Postgres, tmp_path: Path) -> None:
+    files = shutil.copytree(SQL, tmp_path / "sql")
+    with database(postgres, "edited") as dsn:
+        migrate(settings(dsn))
+        before = tables(dsn)
+        plan = files / "mrf" / "003_plan.sql"
+        plan.write_text(plan.read_text(encoding="utf-8").replace("branch", "office"), encoding="utf-8")
+        edited = MigrateSettings(mrf="mrf1", warehouse_dsn=dsn, sql_dir=files)
+        with pytest.raises(ConfigurationError, match=r"003_plan\.sql was edited after it was applied as"):
+            migrate(edited)
+        assert tables(dsn) == before
+        with psycopg.connect(dsn) as connection:  # as if made by hand
+            connection.execute("UPDATE crm_bot_migrations SET checksum = NULL")
+        assert migrate(edited) == []
 
 
 def test_migrate_by_four_at_once_makes_each_table_once(postgres: Postgres) -> None:

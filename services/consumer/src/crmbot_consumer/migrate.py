@@ -1,5 +1,6 @@
 """Creates or upgrades the warehouse's tables from the files of `sql/`."""
 
+from hashlib import sha256
 from pathlib import Path
 
 from psycopg import errors
@@ -20,7 +21,7 @@ def migrate(settings: MigrateSettings) -> list[str]:
     migrations, so that the others wait and then find nothing to do.
 
     Raises:
-        ConfigurationError: no files, or no right to make tables.
+        ConfigurationError: no files, one that was edited after it was applied, or no right to make tables.
         TransientError: the warehouse does not answer.
     """
     common, mrf = settings.sql_dir / "common", settings.sql_dir / "mrf"
@@ -33,7 +34,14 @@ def migrate(settings: MigrateSettings) -> list[str]:
         _make_migrations_table(connection, psql.script(common / _BOOTSTRAP, values))
         with connection.transaction():
             connection.execute("LOCK TABLE crm_bot_migrations IN ACCESS EXCLUSIVE MODE")
-            applied = {name for (name,) in connection.execute("SELECT name FROM crm_bot_migrations")}
+            rows = connection.execute("SELECT name, checksum FROM crm_bot_migrations").fetchall()
+            applied: dict[str, str | None] = dict(rows)
+            for name, path in files.items():
+                if applied.get(name) not in (None, _checksum(path)):
+                    raise ConfigurationError(
+                        f"{path} was edited after it was applied as {name}: restore it, and put the change "
+                        "into a new file"
+                    )
             missing = {name: path for name, path in files.items() if name not in applied}
             for name, path in missing.items():
                 _apply(connection, name, path, values)
@@ -42,7 +50,14 @@ def migrate(settings: MigrateSettings) -> list[str]:
 
 def _apply(connection: Connection, name: str, path: Path, values: dict[str, str]) -> None:
     connection.execute(psql.script(path, values).encode())
-    connection.execute("INSERT INTO crm_bot_migrations (name) VALUES (%s)", (name,))
+    connection.execute(
+        "INSERT INTO crm_bot_migrations (name, checksum) VALUES (%s, %s)", (name, _checksum(path))
+    )
+
+
+def _checksum(path: Path) -> str:
+    """Return the SHA-256 of a file's text, whatever its line ends."""
+    return sha256(path.read_text(encoding="utf-8").encode()).hexdigest()
 
 
 def _make_migrations_table(connection: Connection, script: str) -> None:
