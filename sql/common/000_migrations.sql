@@ -1,7 +1,7 @@
 -- Which of these files have been applied. Grain: one row per file, and per MRF for the files of an MRF.
 CREATE TABLE IF NOT EXISTS crm_bot_migrations (
     name        text        NOT NULL,
-    checksum    text,  -- SHA-256 of the file; NULL if it was applied by hand
+    checksum    text,  -- SHA-256 of the file without comments; NULL if applied by hand
     applied_at  timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (name)
 )

@@ -60,6 +60,16 @@ def test_comments_are_removed_and_hide_quotes(tmp_path: Path) -> None:
     assert _script(tmp_path, text, mrf="mrf1") == "SELECT 1, \n  mrf1"
 
 
+def test_a_checksum_is_of_what_the_file_does(tmp_path: Path) -> None:
+    path = tmp_path / "file.sql"
+    sums = []
+    for text in ("SELECT ':a'\n", "-- A.\r\nSELECT  ':a' /* b */", "SELECT ':b'", "SELECT :a"):
+        path.write_text(text, encoding="utf-8")
+        sums.append(psql.checksum(path))
+    assert sums[0] == sums[1]
+    assert len(set(sums)) == 3
+
+
 @pytest.mark.parametrize("text", ["SELECT :missing", "SELECT :'missing'"])
 def test_a_variable_without_a_value_is_named(tmp_path: Path, text: str) -> None:
     with pytest.raises(ConfigurationError, match="missing"):

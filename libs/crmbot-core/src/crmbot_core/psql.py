@@ -5,6 +5,7 @@ Only what those files use: `\set name 'value'` lines, `:name` variables and `:'n
 
 import re
 from collections.abc import Mapping
+from hashlib import sha256
 from pathlib import Path
 
 from crmbot_core.errors import ConfigurationError
@@ -26,6 +27,12 @@ _TOKEN = re.compile(
 def variables(path: Path) -> dict[str, str]:
     r"""Return what the file's `\set` lines define."""
     return dict(_SET.findall(_read(path)))
+
+
+def checksum(path: Path) -> str:
+    """Return the SHA-256 of what the file does: comments and white space don't count."""
+    code = _TOKEN.sub(lambda token: "" if token["comment"] else token[0], _read(path))
+    return sha256(" ".join(code.split()).encode()).hexdigest()
 
 
 def script(path: Path, values: Mapping[str, str]) -> str:

@@ -1,6 +1,5 @@
 """Creates or upgrades the warehouse's tables from the files of `sql/`."""
 
-from hashlib import sha256
 from pathlib import Path
 
 from psycopg import errors
@@ -37,7 +36,7 @@ def migrate(settings: MigrateSettings) -> list[str]:
             rows = connection.execute("SELECT name, checksum FROM crm_bot_migrations").fetchall()
             applied: dict[str, str | None] = dict(rows)
             for name, path in files.items():
-                if applied.get(name) not in (None, _checksum(path)):
+                if applied.get(name) not in (None, psql.checksum(path)):
                     raise ConfigurationError(
                         f"{path} was edited after it was applied as {name}: restore it, and put the change "
                         "into a new file"
@@ -51,13 +50,8 @@ def migrate(settings: MigrateSettings) -> list[str]:
 def _apply(connection: Connection, name: str, path: Path, values: dict[str, str]) -> None:
     connection.execute(psql.script(path, values).encode())
     connection.execute(
-        "INSERT INTO crm_bot_migrations (name, checksum) VALUES (%s, %s)", (name, _checksum(path))
+        "INSERT INTO crm_bot_migrations (name, checksum) VALUES (%s, %s)", (name, psql.checksum(path))
     )
-
-
-def _checksum(path: Path) -> str:
-    """Return the SHA-256 of a file's text, whatever its line ends."""
-    return sha256(path.read_text(encoding="utf-8").encode()).hexdigest()
 
 
 def _make_migrations_table(connection: Connection, script: str) -> None:
