@@ -25,11 +25,8 @@ VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
     ],
 )
 def test_it_is_the_project_s_version(files: str, place: str) -> None:
-    found = {
-        str(path.relative_to(ROOT)): [
-            version.strip('"') for version in re.findall(place, path.read_text(), re.MULTILINE)
-        ]
-        for path in ROOT.glob(files)
-    }
-    assert found
-    assert found == dict.fromkeys(found, [VERSION])
+    paths = list(ROOT.glob(files))
+    assert paths
+    for path in paths:
+        (version,) = re.findall(place, path.read_text(encoding="utf-8"), re.MULTILINE)
+        assert (path, version.strip('"')) == (path, VERSION)
