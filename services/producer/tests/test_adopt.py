@@ -314,6 +314,73 @@ def test_ids_that_rows_cannot_be_read_by(
     assert names in "\n".join(map(str, bot.check().mismatches))
 
 
+RANDOM_UUID = "lower(hex(randomblob(4)))"
+
+
+@pytest.mark.parametrize(
+    ("column", "expression", "problem"),
+    [
+        ("event_id", RANDOM_UUID, "computed from chance"),
+        ("recorded_at", "strftime('%Y-%m-%dT%H:%M:%fZ', 'NOW')", "computed from the present time"),
+        ("recorded_at", "replace(current_timestamp, ' ', 'T') || '.000Z'", "computed from the present time"),
+    ],
+)
+def test_values_that_differ_each_time_are_named(bot: Bot, column: str, expression: str, problem: str) -> None:
+    bot.map(**{column: expression})
+    assert any(str(line).startswith(f"{column}: {problem}") for line in bot.check().mismatches)
+
+
+def test_a_condition_that_time_fulfils_is_named_and_any_other_noted(bot: Bot) -> None:
+    bot.map(joined=f"{JOINED} WHERE t.at < strftime('%s', 'now')")
+    (line,) = map(str, bot.check().mismatches)
+    assert line.startswith("actions: its condition is computed from the present time")
+    bot.map(joined=f"{JOINED} WHERE t.kind = 'call'")
+    report = bot.check()
+    assert report.mismatches == []
+    assert any("actions has a condition" in note for note in report.notes)
+
+
+@pytest.mark.parametrize(
+    ("key", "trigger"),
+    [
+        ("INTEGER PRIMARY KEY /* not AUTOINCREMENT */", ""),
+        ("INTEGER PRIMARY KEY", "BEGIN SELECT RAISE(ABORT, 'no') WHERE old.id < 2; END"),
+        ("INTEGER PRIMARY KEY", "WHEN old.id < 2 BEGIN SELECT RAISE(ABORT, 'no'); END"),
+        ("INTEGER PRIMARY KEY", "BEGIN SELECT RAISE(IGNORE); END"),
+    ],
+)
+def test_ids_that_only_seem_to_be_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str, trigger: str
+) -> None:
+    tables = TABLES.replace("INTEGER PRIMARY KEY AUTOINCREMENT", key)
+    if trigger:
+        tables += f"CREATE TRIGGER keep BEFORE DELETE ON touches {trigger};"
+    monkeypatch.setattr(f"{__name__}.TABLES", tables)
+    bot = Bot(tmp_path)
+    with closing(bot.connection):
+        bot.touch(1)
+        (line,) = map(str, bot.check().mismatches)
+        assert "touches has no AUTOINCREMENT" in line
+        if trigger:
+            bot.connection.execute("DROP TRIGGER keep")
+        bot.mend(line)
+        assert bot.check().mismatches == []
+        with pytest.raises(sqlite3.IntegrityError, match="rows of this table are kept"):
+            bot.connection.execute("DELETE FROM touches")
+
+
+def test_a_file_in_another_encoding_is_named(tmp_path: Path) -> None:
+    settings = FileSettings(mrf="mrf1", stream="actions", data_dir=tmp_path)
+    with closing(sqlite3.connect(settings.database)) as connection:
+        connection.executescript(
+            "PRAGMA encoding = 'UTF-16'; PRAGMA journal_mode = WAL;" + ACTIONS.sqlite_ddl
+        )
+    report = adopt(settings, check_only=True).report
+    assert report is not None
+    (line,) = map(str, report.mismatches)
+    assert line.startswith("encoding: UTF-16le, and messages are UTF-8")
+
+
 def test_ids_below_one_are_named(bot: Bot) -> None:
     bot.connection.execute("UPDATE touches SET id = -1 WHERE id = 1")
     (mismatch,) = bot.check().mismatches

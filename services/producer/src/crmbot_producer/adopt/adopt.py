@@ -9,8 +9,14 @@ from crmbot_core.errors import ConfigurationError, TransientError
 from crmbot_producer.adopt.columns import absent, column_mismatches, declared_mismatches
 from crmbot_producer.adopt.keys import has_identity, key_mismatches, notes, source_mismatches
 from crmbot_producer.adopt.mismatch import Mismatch
-from crmbot_producer.adopt.structure import found, id_mismatches, journal_mismatches
+from crmbot_producer.adopt.structure import (
+    encoding_mismatches,
+    found,
+    id_mismatches,
+    journal_mismatches,
+)
 from crmbot_producer.adopt.values import value_mismatches
+from crmbot_producer.adopt.volatile import volatile_mismatches
 from crmbot_producer.settings import FileSettings
 from crmbot_producer.sqlite import BotFile
 from crmbot_producer.sqlite_errors import reading
@@ -68,6 +74,8 @@ def _opened(settings: FileSettings) -> sqlite3.Connection:
 def _check(file: BotFile, connection: sqlite3.Connection, stream: Stream) -> Report:
     """Return the report; rows are looked at only where all columns are there to be read."""
     mismatches = [*journal_mismatches(connection), *source_mismatches(connection)]
+    if wrong_encoding := encoding_mismatches(connection):
+        return Report(mismatches + wrong_encoding, [])
     try:
         mapped = found(connection, stream)
     except sqlite3.OperationalError as error:
@@ -80,6 +88,7 @@ def _check(file: BotFile, connection: sqlite3.Connection, stream: Stream) -> Rep
     if missing := column_mismatches(stream, mapped):
         return Report(mismatches + missing, [])
     mismatches += id_mismatches(connection, mapped) + key_mismatches(connection, mapped)
+    mismatches += volatile_mismatches(connection, stream, mapped)
     values = value_mismatches(file, connection, stream, mapped)
     named = {mismatch.problem.split(":")[0] for mismatch in values}
     declared = [m for m in declared_mismatches(stream, mapped) if m.problem.split(":")[0] not in named]

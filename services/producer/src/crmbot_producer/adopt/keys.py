@@ -1,5 +1,6 @@
 """Whether rows can be told apart, and what a view may do to rows that were sent: seen by SQL alone."""
 
+import re
 import sqlite3
 
 from crmbot_producer.adopt.mismatch import Mismatch, quoted
@@ -81,6 +82,15 @@ def notes(connection: sqlite3.Connection, mapped: Mapped) -> list[str]:
         found.append(
             f"{mapped.name} reads {', '.join(mapped.other_tables)} besides: a change there changes rows "
             "that were sent, and the audit names them"
+        )
+    (view,) = connection.execute(
+        "SELECT sql FROM sqlite_master WHERE name = ? COLLATE NOCASE AND type IN ('table', 'view')",
+        (mapped.name,),
+    ).fetchone()
+    if mapped.is_view and re.search(r"\bWHERE\b", view, re.IGNORECASE):
+        found.append(
+            f"{mapped.name} has a condition: a row that fulfils it only later, behind rows that were sent, "
+            "is never sent"
         )
     if mapped.is_view and mapped.id_table:
         (hidden,) = connection.execute(

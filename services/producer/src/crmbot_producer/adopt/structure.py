@@ -9,7 +9,11 @@ from crmbot_producer.adopt.mismatch import NEW_UUID, Mismatch, quoted
 
 _RANGE = re.compile(r"SEARCH .* USING INTEGER PRIMARY KEY \(rowid>\? AND rowid<\?\)")
 _SORTS = ("TEMP B-TREE FOR ORDER BY", "CO-ROUTINE", "MATERIALIZE", "COMPOUND QUERY")
-_KEEPS_ROWS = re.compile(r"BEFORE\s+DELETE\b(?!.*\bWHEN\b).*RAISE\s*\(\s*(ABORT|FAIL|ROLLBACK)", re.I | re.S)
+# Without any condition.
+_KEEPS_ROWS = re.compile(
+    r"BEFORE\s+DELETE\s+ON\s+\S.*?\sBEGIN\s+SELECT\s+RAISE\s*\(\s*(ABORT|FAIL|ROLLBACK)\s*,\s*'[^']*'\s*\)\s*;",
+    re.I | re.S,
+)
 
 
 @dataclass(frozen=True)
@@ -92,13 +96,10 @@ def id_mismatches(connection: sqlite3.Connection, mapped: Mapped) -> list[Mismat
                 "make the table again with a column id INTEGER PRIMARY KEY AUTOINCREMENT: docs/own-bot.md",
             )
         ]
-    (ddl,) = connection.execute(
-        "SELECT sql FROM sqlite_master WHERE type = 'table' AND name = ?", (mapped.id_table,)
-    ).fetchone()
     triggers = connection.execute(
         "SELECT sql FROM sqlite_master WHERE type = 'trigger' AND tbl_name = ?", (mapped.id_table,)
     )
-    if re.search(r"\bAUTOINCREMENT\b", ddl, re.I) or any(_KEEPS_ROWS.search(sql) for (sql,) in triggers):
+    if _has_autoincrement(connection, table) or any(map(_keeps_rows, triggers)):
         return []
     trigger = quoted(f"{mapped.id_table}_keep")
     return [
@@ -107,6 +108,33 @@ def id_mismatches(connection: sqlite3.Connection, mapped: Mapped) -> list[Mismat
             "given again once these are deleted",
             f"forbid that: CREATE TRIGGER {trigger} BEFORE DELETE ON {table} BEGIN "
             "SELECT RAISE(ABORT, 'rows of this table are kept'); END;",
+        )
+    ]
+
+
+def _has_autoincrement(connection: sqlite3.Connection, table: str) -> bool:
+    """Tell by what an INSERT would open; the table's SQL may say AUTOINCREMENT in a comment, too."""
+    sequence = connection.execute(
+        "SELECT rootpage FROM sqlite_master WHERE name = 'sqlite_sequence'"
+    ).fetchone()
+    program = connection.execute(f"EXPLAIN INSERT INTO {table} DEFAULT VALUES").fetchall()
+    return sequence is not None and any(step[1] == "OpenWrite" and step[3] == sequence[0] for step in program)
+
+
+def _keeps_rows(trigger: tuple[str]) -> bool:
+    (sql,) = trigger
+    match = _KEEPS_ROWS.search(sql)
+    return match is not None and re.search(r"\bWHEN\b", sql[: match.end()], re.I) is None
+
+
+def encoding_mismatches(connection: sqlite3.Connection) -> list[Mismatch]:
+    (encoding,) = connection.execute("PRAGMA encoding").fetchone()
+    if encoding == "UTF-8":
+        return []
+    return [
+        Mismatch(
+            f"encoding: {encoding}, and messages are UTF-8",
+            "stop the bot and make the file again: sqlite3 OLD .dump | sqlite3 NEW",
         )
     ]
 
