@@ -82,7 +82,7 @@ OUTPUT_DIR: /workbooks
 {{ .Values.bot.persistence.existingClaim | default (printf "data-%s-bot-0" .Release.Name) }}
 {{- end }}
 
-{{/* The MRF's entry of dags/data2excel.yaml: what differs from that file's defaults in this release. */}}
+{{/* The MRF's entry in dags/data2excel.yaml: where this release differs from the file's defaults. */}}
 {{- define "crm-bot.dagEntry" -}}
 {{ .Values.mrf }}:
   title: {{ .Values.title | default .Values.mrf }}

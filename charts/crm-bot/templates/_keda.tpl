@@ -1,4 +1,4 @@
-{{/* What KEDA's kafka trigger has to know of the broker: bootstrapServers, metadata, isSasl, isSecured. */}}
+{{/* How KEDA's kafka trigger reaches the broker: bootstrapServers, metadata, isSasl, isSecured. */}}
 {{- define "crm-bot.kedaKafka" -}}
 {{- $kafka := .Values.kafka }}
 {{- if not $kafka.bootstrapServers }}
@@ -7,7 +7,7 @@
 {{- $servers := list }}
 {{- range $server := splitList "," $kafka.bootstrapServers }}
   {{- $address := regexReplaceAll "^[A-Z_]+://" (trim $server) "" }}
-  {{- /* KEDA resolves names in its own namespace: a name without dots is a service of this one. */}}
+  {{- /* KEDA resolves names in its own namespace; a name without dots is a Service of the release's. */}}
   {{- $servers = append $servers (regexReplaceAll "^([^.:\\[]+)(:[0-9]+)?$" $address (printf "${1}.%s.svc${2}" $.Release.Namespace)) }}
 {{- end }}
 {{- $protocol := dig "KAFKA_SECURITY_PROTOCOL" "PLAINTEXT" $kafka.config | upper }}

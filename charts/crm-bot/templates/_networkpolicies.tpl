@@ -1,4 +1,4 @@
-{{/* The specs of the release's NetworkPolicies by name. What no policy allows is denied. */}}
+{{/* The specs of the release's NetworkPolicies by name. Everything else is denied. */}}
 {{- define "crm-bot.networkPolicies" -}}
 {{- $policy := .Values.networkPolicy -}}
 deny:
@@ -80,7 +80,7 @@ audit:
     {{- include "crm-bot.egress" (dict "policy" $policy "to" (list "dns" "warehouse")) | nindent 4 }}
 {{- end }}
 
-{{/* Egress rules to what a pod needs. Arguments: policy, to (a list of dns, kafka, warehouse). */}}
+{{/* A pod's egress rules. Arguments: policy, to (a list of dns, kafka, warehouse). */}}
 {{- define "crm-bot.egress" -}}
 {{- range .to }}
 {{- $peer := get $.policy . }}

@@ -16,7 +16,7 @@ image: {{ printf "%s:%s" .repository .tag | quote }}
 imagePullPolicy: {{ .pullPolicy }}
 {{- end }}
 
-{{/* The Pod Security level `restricted`; the numbers are the users of the public images. */}}
+{{/* The Pod Security level `restricted`; the numbers are the public images' users. */}}
 {{- define "platform.podSecurityContext" -}}
 runAsNonRoot: true
 runAsUser: {{ . }}
@@ -43,7 +43,7 @@ capabilities: {drop: [ALL]}
     resources: {requests: {storage: {{ .size }}}}
 {{- end }}
 
-{{/* The value of a key in a Secret that is there already, or a new password. */}}
+{{/* The value of a key in an existing Secret, or a new password. */}}
 {{- define "platform.keptPassword" -}}
 {{- $secret := lookup "v1" "Secret" .root.Release.Namespace .name }}
 {{- with dig "data" .key "" ($secret | default dict) }}{{ b64dec . }}{{ else }}{{ randAlphaNum 24 }}{{ end }}
