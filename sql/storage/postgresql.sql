@@ -4,3 +4,5 @@
 \set columnar_by_order ''
 \set heap_by_topic ''
 \set heap_by_name ''
+\set columnar_column ''
+\set heap_column ''

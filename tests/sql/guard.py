@@ -12,6 +12,8 @@ from . import owner
 from .checks import CHECKS, UNLISTED
 from .known import NODES, REASONS, VALUES
 
+# Storage variables of columns that are added to a table.
+COLUMN_VARIABLES = ("columnar_column", "heap_column")
 _PLACES = {"location", "stmt_location", "stmt_len", "list_start", "list_end", "arg_location"}
 _KEYS = {"CONSTR_PRIMARY", "CONSTR_UNIQUE"}
 _KEYWORDS = (
@@ -51,7 +53,8 @@ def problems(text: str, storages: Mapping[str, Storage], *, is_owners: bool = Fa
     """Return what is wrong with one or more SQL statements, nothing if all is well.
 
     Args:
-        text: PostgreSQL's syntax; where a file of `sql/` has `:columnar`, here is `WITH (columnar)`.
+        text: PostgreSQL's syntax; where a file of `sql/` has `:columnar`, here is `WITH (columnar)`, and
+            `COLLATE columnar_column` for `:columnar_column`.
         storages: storage clauses by variable.
         is_owners: whether the tables' owner runs them, see `owner`.
     """
@@ -73,6 +76,8 @@ def problems(text: str, storages: Mapping[str, Storage], *, is_owners: bool = Fa
             found += CHECKS[type(node).__name__](node)
         if isinstance(node, ast.CreateStmt):
             found += _table(node, storages)
+        if isinstance(node, ast.AlterTableStmt):
+            found += _added_columns(node)
         if isinstance(node, ast.SelectStmt):
             found += _labels_without_as(node, text)
             found += _numbered_rows_that_are_joined(node, numbered)
@@ -140,6 +145,17 @@ def _table(table: ast.CreateStmt, storages: Mapping[str, Storage]) -> Iterator[s
             yield f"table {name}: append-optimised tables have no UNIQUE and no PRIMARY KEY; use :heap_by_…"
         elif not stored.distributed_by or not set(stored.distributed_by) <= key:
             yield f"table {name}: its key lacks columns that it is distributed by, {stored.distributed_by}"
+
+
+def _added_columns(alter: ast.AlterTableStmt) -> Iterator[str]:
+    """A column that is added says how it is stored: it does not inherit the table's compression."""
+    for command in alter.cmds or ():
+        if not isinstance(command.def_, ast.ColumnDef):
+            continue
+        collation = command.def_.collClause
+        names = [name.sval for name in collation.collname or ()] if collation else []
+        if len(names) != 1 or names[0] not in COLUMN_VARIABLES:
+            yield f"column {command.def_.colname}: ends with :columnar_column, or :heap_column on a heap"
 
 
 def _keys(elements: Iterable[ast.Node]) -> Iterator[set[str]]:

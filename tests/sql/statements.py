@@ -16,6 +16,8 @@ from typing import NamedTuple
 
 from crmbot_core import psql
 
+from .guard import COLUMN_VARIABLES
+
 ROOT = Path(__file__).parents[2]
 STORAGE = ("greenplum", "postgresql")
 # Any values will do: psql and the services give others.
@@ -39,13 +41,19 @@ class Statement(NamedTuple):
 
 
 def storage_clauses(name: str) -> dict[str, str]:
-    """Return the storage clauses by variable of sql/storage/<name>.sql."""
+    """Return the storage clauses by variable of sql/storage/<name>.sql; `…_column` are those of columns."""
     return psql.variables(ROOT / "sql" / "storage" / f"{name}.sql")
 
 
 def sql_files() -> list[Statement]:
-    """Return the files of `sql/`; a storage variable stands in the text as `WITH (<its name>)`."""
-    clauses = {name: f"WITH ({name})" for name in storage_clauses("postgresql")}
+    """Return the files of `sql/`; a storage variable stands in the text as something that parses there.
+
+    `WITH (<its name>)` for that of a table, `COLLATE <its name>` for that of a column.
+    """
+    clauses = {
+        name: f"COLLATE {name}" if name in COLUMN_VARIABLES else f"WITH ({name})"
+        for name in storage_clauses("postgresql")
+    }
     return [
         Statement(str(path.relative_to(ROOT)), psql.script(path, clauses | VARIABLES))
         for path in sorted((ROOT / "sql").rglob("*.sql"))

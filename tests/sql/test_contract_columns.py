@@ -21,7 +21,7 @@ from crmbot_core.contracts.models import ROUBLES_PATTERN, TIMESTAMP_PATTERN, UUI
 from crmbot_core.errors import ConfigurationError
 from devstack.postgres import Postgres, bin_directory
 
-from .guard import storage
+from .guard import COLUMN_VARIABLES, storage
 from .statements import ROOT, storage_clauses
 
 SQL = ROOT / "sql"
@@ -202,6 +202,20 @@ def test_greenplum_has_a_clause_for_every_variable() -> None:
     greenplum, postgresql = storage_clauses("greenplum"), storage_clauses("postgresql")
     assert greenplum.keys() == postgresql.keys()
     assert set(postgresql.values()) == {""}
-    assert {name: storage(clause).is_heap for name, clause in greenplum.items()} == {
-        name: name.startswith("heap_") for name in greenplum
+    of_tables = {name: clause for name, clause in greenplum.items() if name not in COLUMN_VARIABLES}
+    assert {name: storage(clause).is_heap for name, clause in of_tables.items()} == {
+        name: name.startswith("heap_") for name in of_tables
     }
+
+
+def test_a_later_file_adds_a_column(postgres: Postgres, tmp_path: Path) -> None:
+    files = shutil.copytree(SQL, tmp_path / "sql")
+    with database(postgres, "later") as dsn:
+        migrate(settings(dsn))
+        later = "ALTER TABLE crm_bot_actions_:mrf ADD COLUMN campaign text :columnar_column;\n"
+        (files / "mrf" / "004_actions_campaign.sql").write_text(later, encoding="utf-8")
+        upgraded = MigrateSettings(mrf="mrf1", warehouse_dsn=dsn, sql_dir=files)
+        assert migrate(upgraded) == ["004_actions_campaign.sql mrf1"]
+        added = tables(dsn)["crm_bot_actions_mrf1"].columns[-1]
+        assert added == WarehouseColumn("campaign", "text", True, None)
+        assert migrate(upgraded) == []

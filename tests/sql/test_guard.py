@@ -42,6 +42,8 @@ REFUSED = [
     ),
     ("overriding", "INSERT INTO t OVERRIDING SYSTEM VALUE VALUES (1)", "identity columns"),
     ("add column if not exists", "ALTER TABLE t ADD COLUMN IF NOT EXISTS a text", "ADD COLUMN IF NOT EXISTS"),
+    ("column without storage", "ALTER TABLE t ADD COLUMN a text", "ends with :columnar_column"),
+    ("column with a collation", 'ALTER TABLE t ADD COLUMN a text COLLATE "C"', "ends with :columnar_column"),
     ("index if not exists", "CREATE INDEX IF NOT EXISTS i ON t (a)", "CREATE INDEX IF NOT EXISTS"),
     ("covering index", "CREATE INDEX i ON t (a) INCLUDE (b)", "INCLUDE came with"),
     ("tablesample", "SELECT a FROM t TABLESAMPLE SYSTEM (1)", "TABLESAMPLE"),
@@ -165,7 +167,8 @@ ACCEPTED = [
     "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY",
     "DROP TABLE IF EXISTS t",
     "ALTER TABLE t RENAME TO s",
-    "ALTER TABLE t ADD COLUMN a text",
+    "ALTER TABLE t ADD COLUMN a text COLLATE columnar_column",
+    "ALTER TABLE t ADD COLUMN a text COLLATE heap_column",
     "CREATE TABLE IF NOT EXISTS t (a text NOT NULL, b timestamptz DEFAULT now()) WITH (columnar)",
     "CREATE TABLE t (topic text, kafka_partition integer, o bigint, PRIMARY KEY (topic, kafka_partition, o)) "
     "WITH (heap_by_topic)",
