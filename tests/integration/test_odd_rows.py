@@ -123,7 +123,7 @@ def test_a_topic_with_wrong_settings_is_refused_until_they_are_put_right(road: R
     assert "crmbot-producer topics" in text
     said = road.must("crmbot-producer", "topics")
     assert f"{_topic(road)}: message.timestamp.type is LogAppendTime now, was CreateTime" in said
-    assert road.must("crmbot-producer", "topics") == "all topics are there\n"
+    assert road.must("crmbot-producer", "topics") == "all topics exist\n"
     producer = road.produce("actions")
     wait_until(lambda: sent(producer, road), "all is sent")
 

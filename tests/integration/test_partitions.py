@@ -102,7 +102,7 @@ def test_topics_adds_partitions_and_removes_none(road: Road, kafka: Kafka) -> No
         assert f"{topic} has 7 partitions now" in said
     # The controller has answered; the broker's metadata follows.
     wait_until(lambda: [partition_count(admin, topic) for topic in topics] == [7, 7], "both have them")
-    assert more_partitions(road) == "all topics are there\n"
+    assert more_partitions(road) == "all topics exist\n"
     refused = road.run("crmbot-producer", "topics", PARTITIONS="3")
     assert refused.returncode == 2
     assert "has 7 partitions, not 3" in refused.stderr

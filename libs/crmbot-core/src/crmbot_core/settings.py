@@ -57,7 +57,7 @@ class LogSettings(BaseSettings):
     model_config = SettingsConfigDict(extra="ignore", frozen=True, env_ignore_empty=True)
 
     log_level: Annotated[str, StringConstraints(pattern="^(DEBUG|INFO|WARNING|ERROR)$")] = Field(
-        default="INFO", description="least level that is logged: DEBUG, INFO, WARNING or ERROR"
+        default="INFO", description="minimum log level: DEBUG, INFO, WARNING or ERROR"
     )
     log_format: Annotated[str, StringConstraints(pattern="^(json|console)$")] = Field(
         default="json", description="json for machines, console for people"
@@ -68,7 +68,10 @@ class ServiceSettings(LogSettings):
     """What every command reads that runs until it is told to stop."""
 
     http_port: int = Field(
-        default=9108, ge=0, le=65535, description="port of /metrics, /healthz and /readyz; 0 takes a free one"
+        default=9108,
+        ge=0,
+        le=65535,
+        description="port of /metrics, /healthz and /readyz; 0 picks a free port",
     )
 
 
@@ -79,7 +82,7 @@ class RetrySettings(ServiceSettings):
         default=15.0,
         gt=0,
         le=10_080,
-        description="minutes without progress, while more and more waits, after which it ends with 1",
+        description="minutes without progress, while the backlog grows, after which it exits with 1",
     )
 
 

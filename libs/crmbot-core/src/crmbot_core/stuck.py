@@ -38,6 +38,6 @@ class StuckDetector:
         more, minutes = end - self._first_end, (self._clock() - self._since) / 60
         if more > 0 and minutes >= self._minutes:
             raise StuckError(
-                f"stuck: no progress for {minutes:.1f} minutes, while {more} more came to wait; ends to be "
-                f"started anew. The last reason: {reason}"
+                f"stuck: no progress for {minutes:.1f} minutes while the backlog grew by {more}; exiting for "
+                f"a restart. Last reason: {reason}"
             )

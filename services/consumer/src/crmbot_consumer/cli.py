@@ -33,7 +33,9 @@ _PARTITION = click.IntRange(0, 2**31 - 1)
 _OFFSET = click.IntRange(0, 2**63 - 1)
 _ID = click.IntRange(0, 2**63 - 1)
 _epoch_option = click.option(
-    "--epoch", type=click.IntRange(0, 2**31 - 1), help="Which log, if a topic was adopted since."
+    "--epoch",
+    type=click.IntRange(0, 2**31 - 1),
+    help="Epoch of the log, if the topic was adopted since; the newest by default.",
 )
 
 
@@ -62,7 +64,7 @@ def run(stream: str | None) -> None:
 
 @cli.command("migrate", epilog=_EPILOG)
 def migrate_command() -> None:
-    """Create or upgrade the MRF's tables; safe to run again and by several at once."""
+    """Create or upgrade the MRF's tables; safe to run again and several times at once."""
     applied = migrate(load(MigrateSettings))
     click.echo(f"applied {', '.join(applied)}" if applied else "the tables are up to date")
 
@@ -72,7 +74,7 @@ def migrate_command() -> None:
 def maintain_command(reorganize: bool) -> None:
     """Fold the MRF's old batches in the ledger and analyze its tables, as their owner.
 
-    Consumers may run meanwhile. Safe to be killed, run again, and run by several at once.
+    Consumers may run meanwhile. Safe to kill, to run again, and to run several times at once.
     """
     for line in maintain(load(MaintainSettings), also_reorganize=reorganize):
         click.echo(line)
@@ -107,25 +109,25 @@ def accept_loss_command(
 
 @cli.command("reject-source", epilog=_EPILOG)
 @_stream_option
-@click.option("--source-id", type=click.UUID, required=True, help="Source that is no bot's.")
+@click.option("--source-id", type=click.UUID, required=True, help="Source that belongs to no bot.")
 def reject_source_command(stream: str | None, source_id: UUID) -> None:
-    """Make dead letters of all messages of a source that is no bot's. Restart the consumers."""
+    """Turn all messages of a source that belongs to no bot into dead letters. Restart the consumers."""
     reject_source(load(TopicSettings, stream=stream), str(source_id))
-    click.echo(f"messages of source {source_id} become dead letters from the consumers' next start on")
+    click.echo(f"messages of source {source_id} become dead letters once the consumers restart")
 
 
 @cli.command("accept-source", epilog=_EPILOG)
 @_stream_option
 @click.option("--source-id", type=click.UUID, required=True, help="Source that was rejected.")
 def accept_source_command(stream: str | None, source_id: UUID) -> None:
-    """Take back `reject-source`. Restart the consumers.
+    """Reverse `reject-source`. Restart the consumers.
 
     `crmbot-producer resend` then sends the rows that became dead letters again.
     """
     settings = load(TopicSettings, stream=stream)
     accept_source(settings, str(source_id))
     click.echo(
-        f"messages of source {source_id} are loaded from the consumers' next start on; rows that became dead "
+        f"messages of source {source_id} are loaded once the consumers restart "
         f"letters come with: crmbot-producer resend --stream {settings.stream}"
     )
 
@@ -154,7 +156,7 @@ def rejects() -> None:
     "--limit", type=click.IntRange(1, 1_000_000), default=50, show_default=True, help="Rows to show."
 )
 def list_rejects(stream: str | None, limit: int) -> None:
-    """List the stream's rejects, without what they hold."""
+    """List the stream's rejects, without their contents."""
     settings = load(TopicSettings, stream=stream)
     table = Table(
         "partition", "offset", "epoch", "rejected", "replayed", "reason", title=f"Rejects of {settings.topic}"
@@ -194,13 +196,13 @@ def show_reject(stream: str | None, partition: int, offset: int, epoch: int | No
 @click.option(
     "--file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="The message put right, as JSON.",
+    help="The repaired message, as JSON.",
 )
-@click.option("--key", help="The key put right.")
+@click.option("--key", help="The repaired key.")
 def replay_reject(
     stream: str | None, partition: int, offset: int, epoch: int | None, file: Path | None, key: str | None
 ) -> None:
-    """Load a rejected message, as it is or put right, once."""
+    """Load a rejected message once, unchanged or repaired."""
     settings = load(TopicSettings, stream=stream)
     value = file.read_bytes().strip() if file else None
     place = Place(partition, offset, epoch)

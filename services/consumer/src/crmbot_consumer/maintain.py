@@ -61,8 +61,8 @@ def maintain(settings: MaintainSettings, *, also_reorganize: bool = False) -> It
     if found:
         more = f" and {len(found) - 1} more" if len(found) > 1 else ""
         raise StoppedError(
-            f"{found[0]}{more}: the ledger was changed by hand, or restored in part; nothing of such a "
-            "partition is folded. 'The audit is not clean' in docs/operations.md"
+            f"{found[0]}{more}: the ledger was changed by hand, or partially restored; such partitions are "
+            "not folded. 'The audit is not clean' in docs/operations.md"
         )
 
 

@@ -86,7 +86,7 @@ class ConsumerRun:
         self._stuck.progressed()
 
     def _idle(self, read: Mapping[int, int]) -> None:
-        self._look("the Kafka client brings nothing", read)
+        self._look("no messages received from Kafka", read)
 
     def _look(self, reason: str, read: Mapping[int, int] | None = None) -> None:
         """Raise StuckError if nothing was loaded for long while the topic grows.

@@ -60,20 +60,20 @@ def run(stream: str | None) -> None:
 
 @cli.command(epilog=_EPILOG)
 def topics() -> None:
-    """Make the MRF's topics and partitions where they are missing; safe to run again.
+    """Create the MRF's missing topics and partitions; safe to run again.
 
     Added partitions stay empty until `repartition`.
     """
     settings = load(TopicSettings)
     made, raised = make_topics(checked_settings(), settings)
     if made:
-        click.echo(f"made {', '.join(made)}")
+        click.echo(f"created {', '.join(made)}")
     for topic in raised:
         click.echo(
             f"{topic} has {settings.partitions} partitions now; to use all: crmbot-producer repartition"
         )
     if not made and not raised:
-        click.echo("all topics are there")
+        click.echo("all topics exist")
 
 
 @cli.command("adopt", epilog=_EPILOG)
@@ -115,12 +115,12 @@ def repartition_command(stream: str | None) -> None:
 @click.option(
     "--partitions",
     type=click.IntRange(1, 100_000),
-    help="Number of partitions in use, where it cannot be found.",
+    help="Number of partitions in use, if it cannot be determined.",
 )
 def resend_command(stream: str | None, partitions: int | None) -> None:
     """Send again what the warehouse lacks of one stream: after Kafka lost messages or the producer's records.
 
-    Where to start from is found in the warehouse, which has to be loaded from the topic that is there now. A
+    The resume point is read from the warehouse, which must have been loaded from the current topic. A
     producer that still runs is fenced and ends with 3; start it again afterwards. Rows that are loaded are
     dropped when they come again. Safe to run again.
     """
@@ -138,7 +138,7 @@ def resend_command(stream: str | None, partitions: int | None) -> None:
 @click.option(
     "--after",
     type=click.IntRange(0, 2**63 - 1),
-    help="The row that you believe to be the last of the old identity: anything else is refused.",
+    help="The row you expect to be the last of the old identity; any other is refused.",
 )
 @click.option(
     "--former-source",
@@ -148,7 +148,7 @@ def resend_command(stream: str | None, partitions: int | None) -> None:
     help="A source_id that the file had before it was restored; repeatable.",
 )
 def new_source_command(stream: str | None, after: int | None, former_sources: tuple[UUID, ...]) -> None:
-    """Give a file that was restored from a backup a new identity, so that the producer can go on with it.
+    """Give a file that was restored from a backup a new identity, so that the producer can resume.
 
     It begins after the last row that file and warehouse share, so everything that was sent has to be loaded
     before. A producer that still runs is fenced and ends with 3; start it again afterwards. Safe to run
@@ -158,7 +158,7 @@ def new_source_command(stream: str | None, after: int | None, former_sources: tu
     added = new_source(settings, checked_settings(), after, list(map(str, former_sources)))
     click.echo(f"{settings.database}: rows after {added.starts_after} belong to source {added.source_id}")
     if added.unknown:
-        click.echo(f"sent before, and unknown to this file: source {', '.join(added.unknown)}")
+        click.echo(f"sources sent before that this file does not know: {', '.join(added.unknown)}")
 
 
 @cli.command("audit", epilog=_EPILOG)
@@ -167,7 +167,7 @@ def new_source_command(stream: str | None, after: int | None, former_sources: tu
     type=FiniteFloat(min=0, max=86_400),
     default=0,
     show_default=True,
-    help="Seconds to wait for rows on their way.",
+    help="Seconds to wait for rows in flight.",
 )
 @click.option(
     "--former-source",
@@ -179,7 +179,7 @@ def new_source_command(stream: str | None, after: int | None, former_sources: tu
 @click.option(
     "--warehouse-only",
     is_flag=True,
-    help="Read no file: check in the warehouse alone that the chains of rows lack nothing.",
+    help="Read no file: check in the warehouse alone that the chains are complete.",
 )
 @click.option("--json", "is_json", is_flag=True, help="Print one line of JSON instead of a table.")
 def audit_command(wait: float, former_sources: tuple[UUID, ...], warehouse_only: bool, is_json: bool) -> None:

@@ -58,7 +58,7 @@ class TopicSettings(LogSettings):
         default=3,
         ge=1,
         le=1000,
-        description="partitions of each of the MRF's two topics; a greater number adds some",
+        description="partitions of each of the MRF's two topics; raising it adds partitions",
     )
     replication_factor: int = Field(
         default=3, ge=1, le=32767, description="copies that Kafka keeps of each topic"

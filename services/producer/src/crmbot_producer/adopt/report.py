@@ -20,7 +20,7 @@ def print_adopted(settings: FileSettings, adopted: Adopted) -> None:
         if count := len(adopted.report.mismatches):
             raise ConfigurationError(
                 f"{path} does not fit the contract: {count} mismatch{'es' if count > 1 else ''}, listed "
-                "above; nothing is changed. Mend them, then run this again"
+                "above; nothing is changed. Fix them, then run this again"
             )
     if adopted.is_new:
         click.echo(

@@ -45,7 +45,7 @@ class Mapped:
             "" if self.is_view else f" OR rowid NOT IN (SELECT min(rowid) FROM {table} GROUP BY event_id)"
         )
         return (
-            "give every row a UUID that stays: "
+            "give every row a permanent UUID: "
             + (f"ALTER TABLE {table} ADD COLUMN {column} TEXT; " if self.is_view else "")
             + f"UPDATE {table} SET {column} = {NEW_UUID} WHERE {column} IS NULL{is_double}; "
             f"CREATE TRIGGER {trigger} AFTER INSERT ON {table} WHEN new.{column} IS NULL BEGIN "
