@@ -37,7 +37,7 @@ ACTION: dict[str, Any] = {
     "refusal_reason": "дорого",
     "potential_revenue": "650.00",
 }
-# Without anything that JSON has to escape: the spelling of the producer.
+# Nothing that JSON has to escape: the producer's canonical form.
 PLAIN = ACTION | {"client_name": "ООО «Иванов и сын»"}
 NATURE_STEP = {name: ACTION[name] for name in NATURE.column_names if name in ACTION} | {
     "order_id": "O1",
@@ -90,7 +90,7 @@ ODD_VALUES = st.one_of(
 )
 
 
-def decided_by_pydantic(stream: Stream, value: bytes) -> Row | None:
+def row_by_pydantic(stream: Stream, value: bytes) -> Row | None:
     try:
         fields = stream.model.model_validate_json(value).model_dump().values()
     except ValidationError:
@@ -99,7 +99,7 @@ def decided_by_pydantic(stream: Stream, value: bytes) -> Row | None:
 
 
 def agree(stream: Stream, values: list[bytes]) -> None:
-    expected = [decided_by_pydantic(stream, value) for value in values]
+    expected = [row_by_pydantic(stream, value) for value in values]
     checked = CHECKS[stream.name](values)
     found: list[Row | None] = [None] * len(values)
     for position, row in zip(checked.positions, checked.rows, strict=True):
@@ -137,12 +137,12 @@ def test_fast_check_agrees_with_pydantic(stream: Stream, data: st.DataObject) ->
 @example(value=b"null")
 @example(value=b"[]")
 @example(value=b'{"a":1} {"a":1}')
-def test_any_bytes_are_decided_alike(value: bytes) -> None:
+def test_fast_check_agrees_with_pydantic_on_any_bytes(value: bytes) -> None:
     agree(ACTIONS, [value, json.dumps(ACTION).encode()])
 
 
 def with_raw(name: str, raw: str) -> bytes:
-    """Return the one spelling of a message that the fast path knows, with a raw value in it."""
+    """Return a message in the canonical form with a raw value in it."""
     text = json.dumps(PLAIN, ensure_ascii=False, separators=(",", ":"))
     value = json.dumps(PLAIN[name], ensure_ascii=False)
     return text.replace(f'"{name}":{value}', f'"{name}":{raw}', 1).encode()
@@ -185,7 +185,7 @@ def with_raw(name: str, raw: str) -> bytes:
         with_raw("city", '"\x7f"'),
         with_raw("city", '"M"').replace(b'"M"', b'"\xd0"'),
         with_raw("city", '"M"').replace(b'"M"', b'"\xed\xa0\x80"'),
-        # A character that begins in one field and ends in the next.
+        # A character split between two fields.
         with_raw("lead_id", '"M"').replace(b'"M","client_id":"', b'"\xd0","client_id":"\x9f'),
         with_raw("city", '"M"') + b"\n",
         b"\xef\xbb\xbf" + json.dumps(ACTION).encode(),
@@ -195,7 +195,7 @@ def with_raw(name: str, raw: str) -> bytes:
         json.dumps(ACTION, ensure_ascii=False).encode("cp1251"),
     ],
 )
-def test_known_traps_are_decided_alike(value: bytes) -> None:
+def test_fast_check_agrees_with_pydantic_on_edge_cases(value: bytes) -> None:
     agree(ACTIONS, [value])
 
 
@@ -215,15 +215,15 @@ def test_the_reason_names_the_field_and_not_the_personal_data() -> None:
     assert "Иван" not in reason
 
 
-def test_the_reason_does_not_name_fields_of_the_message_s_own() -> None:
-    """PostgreSQL cannot store NUL, and a name can be personal data as well as a value."""
+def test_the_reason_does_not_name_unknown_fields() -> None:
+    """They may contain NUL, which PostgreSQL cannot store, or personal data."""
     message = ACTION | {"\0": 1, "Иван Иванов": 2, "[/x]": 3}
     ((_, reason),) = CHECKS["actions"]([json.dumps(message).encode()]).rejected
     assert reason == "; ".join(["unknown field: Extra inputs are not permitted"] * 3)
 
 
 @given(st.binary())
-def test_a_field_of_copy_s_text_is_read_back(text: bytes) -> None:
+def test_copy_fields_round_trip(text: bytes) -> None:
     assert text_of_field(copy_field(text)) == text
 
 

@@ -1,4 +1,4 @@
-"""How a service ends when it fails."""
+"""Exit codes, crash logs and signals."""
 
 import json
 import os
@@ -58,11 +58,11 @@ def test_an_expected_failure_is_one_line_and_its_exit_code(capsys: pytest.Captur
 
 
 @pytest.mark.timeout(20)
-def test_a_signal_in_the_middle_of_a_wait_stops_the_service() -> None:
+def test_a_signal_during_a_wait_stops_the_service() -> None:
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         stop = stop_on_signals()
-        with stop._cond:  # type: ignore[attr-defined]  # as `wait` does before it begins to wait
+        with stop._cond:  # type: ignore[attr-defined]  # held inside `wait`
             os.kill(os.getpid(), signal.SIGTERM)
         assert stop.wait(10)
         with pytest.raises(SystemExit):

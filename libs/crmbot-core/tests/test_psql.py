@@ -14,7 +14,7 @@ def _script(tmp_path: Path, text: str, **values: str) -> str:
     return psql.script(path, values)
 
 
-def test_variables_are_what_the_set_lines_define(tmp_path: Path) -> None:
+def test_variables_come_from_set_lines(tmp_path: Path) -> None:
     path = tmp_path / "storage.sql"
     path.write_text("-- a comment\n\\set columnar 'WITH (a=b) DISTRIBUTED RANDOMLY'\n\\set heap ''\n")
     assert psql.variables(path) == {"columnar": "WITH (a=b) DISTRIBUTED RANDOMLY", "heap": ""}
@@ -30,7 +30,7 @@ def test_bare_variables_are_replaced_and_casts_are_not(tmp_path: Path) -> None:
         pytest.param("Europe/Moscow", "'Europe/Moscow'", id="plain"),
         pytest.param("O'Hara", "'O''Hara'", id="quote"),
         pytest.param("a\\'b", " E'a\\\\''b'", id="backslash"),
-        pytest.param(":mrf", "':mrf'", id="the value is not read again"),
+        pytest.param(":mrf", "':mrf'", id="values are not substituted again"),
     ],
 )
 def test_quoted_variables_become_literals(tmp_path: Path, value: str, literal: str) -> None:

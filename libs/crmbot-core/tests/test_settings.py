@@ -1,4 +1,4 @@
-"""Settings: what passes to Kafka, and what a wrong one says."""
+"""Settings: which of them reach Kafka, and the errors of wrong ones."""
 
 import pytest
 from confluent_kafka import KafkaError
@@ -29,7 +29,7 @@ def test_kafka_without_a_broker_is_refused() -> None:
         kafka_settings({})
 
 
-def test_users_override_defaults_but_not_what_exactly_once_rests_on() -> None:
+def test_users_override_defaults_but_not_fixed_settings() -> None:
     fixed = {"isolation.level": "read_committed", "enable.auto.commit": False}
     merged = client_config({"linger.ms": "50"}, defaults={"linger.ms": 5}, fixed=fixed)
     assert merged["linger.ms"] == "50"
@@ -68,7 +68,7 @@ def test_the_password_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "hunter2" not in repr(load(WarehouseSettings))
 
 
-def test_a_fatal_error_of_the_client_ends_the_process_with_1() -> None:
+def test_a_fatal_error_of_the_client_exits_with_1() -> None:
     error = as_error(KafkaError(KafkaError._STATE, "the state machine is broken", fatal=True))
     assert type(error) is CrmBotError
     assert error.exit_code == 1

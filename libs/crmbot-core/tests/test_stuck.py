@@ -1,4 +1,4 @@
-"""When a service gives up trying."""
+"""When a service counts as stuck."""
 
 import pytest
 
@@ -9,7 +9,7 @@ REASON = "the warehouse does not answer"
 
 
 class Clock:
-    """A clock that is set by hand, in minutes."""
+    """A manual clock, in minutes."""
 
     minutes = 0.0
 
@@ -27,9 +27,7 @@ def detector(clock: Clock) -> StuckDetector:
     return StuckDetector(15, clock)
 
 
-def test_more_and_more_that_waits_ends_the_process_when_the_time_is_over(
-    detector: StuckDetector, clock: Clock
-) -> None:
+def test_a_growing_backlog_without_progress_stops_the_service(detector: StuckDetector, clock: Clock) -> None:
     for minute in range(15):
         clock.minutes = minute
         detector.look(1_000 + minute, REASON)
@@ -44,13 +42,13 @@ def test_more_and_more_that_waits_ends_the_process_when_the_time_is_over(
     assert "\n" not in text
 
 
-def test_nothing_new_is_waited_for_without_end(detector: StuckDetector, clock: Clock) -> None:
+def test_a_constant_backlog_is_not_stuck(detector: StuckDetector, clock: Clock) -> None:
     for minute in range(1_000):
         clock.minutes = minute
         detector.look(1_000, REASON)
 
 
-def test_every_progress_starts_the_time_anew(detector: StuckDetector, clock: Clock) -> None:
+def test_progress_restarts_the_timer(detector: StuckDetector, clock: Clock) -> None:
     for minute in range(100):
         clock.minutes = minute
         detector.look(minute, REASON)
@@ -61,7 +59,7 @@ def test_every_progress_starts_the_time_anew(detector: StuckDetector, clock: Clo
         detector.look(200, REASON)
 
 
-def test_what_came_before_the_first_look_is_not_more(detector: StuckDetector, clock: Clock) -> None:
+def test_growth_before_the_first_look_does_not_count(detector: StuckDetector, clock: Clock) -> None:
     detector.look(10, REASON)
     detector.progressed()
     clock.minutes = 60

@@ -1,1 +1,1 @@
-"""What the services share: the contracts, settings, telemetry and lifecycle."""
+"""Shared by all services: contracts, settings, telemetry and lifecycle."""

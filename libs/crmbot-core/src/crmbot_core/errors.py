@@ -1,4 +1,4 @@
-"""The kinds of failure that the services tell apart, and the exit code of each."""
+"""Error classes of the services and their exit codes."""
 
 EXIT_CRASH = 1
 EXIT_CONFIGURATION = 2
@@ -7,7 +7,7 @@ EXIT_DIFFERENCES = 4
 
 
 class CrmBotError(Exception):
-    """A failure with one line for the user: what is wrong and what to do."""
+    """A failure reported to the user in one line: what is wrong and what to do."""
 
     exit_code = EXIT_CRASH
 
@@ -19,18 +19,18 @@ class ConfigurationError(CrmBotError):
 
 
 class StoppedError(CrmBotError):
-    """Going on would lose or double data; a person has to decide."""
+    """Continuing would lose or duplicate data; needs an operator."""
 
     exit_code = EXIT_STOPPED
 
 
 class RefusedDataError(StoppedError):
-    """The warehouse does not take a value: its table or its client is stricter than the contract."""
+    """The warehouse rejects a value: its table or client is stricter than the contract."""
 
 
 class StuckError(CrmBotError):
-    """Trying again has brought nothing for too long; a process that starts anew may get on."""
+    """Retries have made no progress for too long; a restart may help."""
 
 
 class TransientError(CrmBotError):
-    """An outside system is away or busy; the same step may succeed later."""
+    """An external system is unavailable or busy; a retry may succeed."""

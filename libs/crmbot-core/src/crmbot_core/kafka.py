@@ -1,4 +1,4 @@
-"""Kafka client settings, errors and the few admin calls that producer and consumer share."""
+"""Kafka client settings and admin calls shared by producer and consumer."""
 
 import logging
 import os
@@ -19,14 +19,14 @@ from crmbot_core.settings import kafka_settings, variable_name
 STATE_TOPIC = "crm_bot_producer_state"
 ADMIN_TIMEOUT_SECONDS = 15.0
 _NO_TOPIC_ID = "AAAAAAAAAAAAAAAAAAAAAA"
-_SOON_SECONDS = 5.0
-_REFUSAL_SECONDS = 3.0
+_SHORT_TIMEOUT_SECONDS = 5.0
+_PROBE_SECONDS = 3.0
 EARLIEST = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
 LATEST = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 
 ClientConfig = dict[str, Any]
-# What no command lets a variable change; clients fix more of their own.
-_PROMISED: ClientConfig = {
+# Exactly-once depends on these: no variable may change them. Each client fixes more of its own.
+_FIXED: ClientConfig = {
     "acks": "all",
     "enable.idempotence": True,
     "isolation.level": "read_committed",
@@ -43,10 +43,10 @@ class _ToStructlog(logging.Handler):
 def client_config(
     settings: Mapping[str, str], *, defaults: ClientConfig, fixed: ClientConfig
 ) -> ClientConfig:
-    """Merge the user's settings over our defaults, and what the promises rest on over both.
+    """Merge settings: `fixed` overrides the user's `settings`, which override `defaults`.
 
     Raises:
-        ConfigurationError: if a setting contradicts a fixed one.
+        ConfigurationError: a setting contradicts a fixed one.
     """
     for name, value in fixed.items():
         if name in settings and settings[name].lower() != str(value).lower():
@@ -61,11 +61,11 @@ def client_config(
 
 
 def checked_settings() -> dict[str, str]:
-    """Return `kafka_settings`, if a client can be made of them: a command asks before it opens anything.
+    """Return `kafka_settings`, validated by creating a client: commands do this before they open anything.
 
     Raises:
-        ConfigurationError: for a setting that Kafka does not know, or that contradicts exactly-once, and for
-            a file that is not there.
+        ConfigurationError: a setting is unknown or contradicts exactly-once, or a file is missing or
+            unreadable.
     """
     settings = kafka_settings()
     for name, value in settings.items():
@@ -76,11 +76,11 @@ def checked_settings() -> dict[str, str]:
 
 
 def admin_client(settings: Mapping[str, str], seconds: float = ADMIN_TIMEOUT_SECONDS) -> AdminClient:
-    """Return an admin client that a broker has answered, for which it waits so long.
+    """Return an admin client that has reached a broker; retries for `seconds`.
 
     Raises:
-        ConfigurationError: Kafka does not know a setting, or no broker takes the client as it is: a wrong
-            password, or a certificate that one of the two does not trust.
+        ConfigurationError: a setting is unknown, the password is wrong, or one side does not trust the
+            other's certificate.
         TransientError: no broker answers.
     """
     failures: list[KafkaError] = []
@@ -88,27 +88,27 @@ def admin_client(settings: Mapping[str, str], seconds: float = ADMIN_TIMEOUT_SEC
     deadline = time.monotonic() + seconds
     while True:
         try:
-            wait_for(admin.describe_cluster(request_timeout=_REFUSAL_SECONDS))
-        except TransientError as silence:
+            wait_for(admin.describe_cluster(request_timeout=_PROBE_SECONDS))
+        except TransientError as timeout_error:
             admin.poll(0)
-            # The call itself only knows that nobody answered.
-            meanings = [as_error(error) for error in failures]
-            for meaning in meanings:
-                if isinstance(meaning, ConfigurationError):
-                    raise meaning from None
+            # The call itself only reports that no broker answered.
+            causes = [as_error(error) for error in failures]
+            for cause in causes:
+                if isinstance(cause, ConfigurationError):
+                    raise cause from None
             if time.monotonic() > deadline:
-                raise meanings[0] if meanings else silence from None
+                raise causes[0] if causes else timeout_error from None
         else:
             return admin
 
 
 def _client(settings: Mapping[str, str], failures: list[KafkaError]) -> AdminClient:
-    """Return an admin client that adds to `failures`, when it is polled, why brokers do not talk to it.
+    """Return an admin client that appends connection errors to `failures` when polled.
 
-    It logs only what is critical: the caller raises the rest.
+    It logs only critical events: the caller raises the rest.
     """
-    config = client_config(settings, defaults={"log_level": 2}, fixed=_PROMISED)
-    changeable = {name: value for name, value in config.items() if name not in _PROMISED}
+    config = client_config(settings, defaults={"log_level": 2}, fixed=_FIXED)
+    changeable = {name: value for name, value in config.items() if name not in _FIXED}
     try:
         with translated_errors():
             return AdminClient(changeable | {"error_cb": failures.append})
@@ -117,18 +117,18 @@ def _client(settings: Mapping[str, str], failures: list[KafkaError]) -> AdminCli
 
 
 def _with_variables(text: str, settings: Mapping[str, str]) -> str:
-    """Name settings as the user does."""
+    """Replace names of settings by their environment variables."""
     for name in settings:
         text = re.sub(rf"(?<![\w.]){re.escape(name)}(?![\w.])", variable_name(name), text)
     return text
 
 
 def topic_id(admin: AdminClient, topic: str) -> str:
-    """Return the identity that Kafka gave the topic (KIP-516).
+    """Return the topic's id (KIP-516).
 
     Raises:
-        ConfigurationError: if there is no such topic, or the brokers are too old to give it one.
-        TransientError: if the broker does not answer.
+        ConfigurationError: the topic does not exist, or the brokers are too old for topic ids.
+        TransientError: the broker does not answer.
     """
     answer = admin.describe_topics(TopicCollection([topic]), request_timeout=ADMIN_TIMEOUT_SECONDS)[topic]
     with missing_topic_named(topic):
@@ -148,7 +148,7 @@ def offsets(
     isolation: IsolationLevel = IsolationLevel.READ_UNCOMMITTED,
     timeout: float = ADMIN_TIMEOUT_SECONDS,
 ) -> dict[tuple[str, int], int]:
-    """Return the earliest or latest offset of each partition, by default open transactions included."""
+    """Return the earliest or latest offset of each partition, by default including open transactions."""
     answers = admin.list_offsets(
         {TopicPartition(p.topic, p.partition): spec for p in partitions},
         isolation_level=isolation,
@@ -158,31 +158,31 @@ def offsets(
 
 
 def stable_ends(settings: Mapping[str, str], topic: str) -> dict[int, int]:
-    """Return where each partition ends for a client that reads committed messages only.
+    """Return the last stable offset of each partition: its end for read_committed clients.
 
     Raises:
-        ConfigurationError: if there is no such topic.
-        TransientError: if the broker does not answer soon.
+        ConfigurationError: the topic does not exist.
+        TransientError: the broker does not answer within seconds.
     """
-    admin = admin_client(settings, _SOON_SECONDS)
+    admin = admin_client(settings, _SHORT_TIMEOUT_SECONDS)
     ends = offsets(
         admin,
         [TopicPartition(topic, partition) for partition in range(partition_count(admin, topic))],
         LATEST,
         IsolationLevel.READ_COMMITTED,
-        _SOON_SECONDS,
+        _SHORT_TIMEOUT_SECONDS,
     )
     return {partition: end for (_, partition), end in ends.items()}
 
 
 def partition_count(admin: AdminClient, topic: str) -> int:
-    """Return the number of the topic's partitions; raises as `topic_id` does."""
+    """Return the topic's number of partitions; raises the errors of `topic_id`."""
     answer = admin.describe_topics(TopicCollection([topic]), request_timeout=ADMIN_TIMEOUT_SECONDS)[topic]
     with missing_topic_named(topic):
         return len(wait_for(answer, f"Read on topic {topic}").partitions)
 
 
 def wait_for(answer: "Future[_Answer]", topic_right: str = "") -> _Answer:
-    """Return an admin call's answer, its errors translated as `as_error` does."""
+    """Return an admin call's result; converts its errors with `as_error`."""
     with translated_errors(topic_right):
         return answer.result(timeout=ADMIN_TIMEOUT_SECONDS + 5)

@@ -1,4 +1,4 @@
-"""What Kafka's errors mean for the user."""
+"""Converts Kafka's errors to the services' own."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,28 +19,28 @@ _CONFIGURATION_CODES = frozenset(
         KafkaError.MSG_SIZE_TOO_LARGE,
     }
 )
-# With the right that is missing, where the caller has no other in mind.
+# The missing right to report, unless the caller names another one.
 _AUTHORIZATION_CODES = {
     KafkaError.TOPIC_AUTHORIZATION_FAILED: "Read or Write on the topic",
     KafkaError.GROUP_AUTHORIZATION_FAILED: "Read on the consumer group",
     KafkaError.CLUSTER_AUTHORIZATION_FAILED: "on the cluster",
     KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED: "Write on the transactional id",
 }
-_SILENCE_CODES = frozenset(
+_UNREACHABLE_CODES = frozenset(
     {KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._RESOLVE}
 )
-# With TLS 1.3 the client hears of a refused certificate, or of one that it lacks, after its own handshake.
+# With TLS 1.3 a broker rejects a wrong or missing client certificate only after the client's handshake.
 _SSL_ALERT = "SSL alert number"
-_PASSWORD_CODES = frozenset({KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED})
+_AUTHENTICATION_CODES = frozenset({KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED})
 _FENCED_CODES = frozenset({KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH})
 
 
 def as_error(error: KafkaError, topic_right: str = "") -> CrmBotError:
-    """Return what a Kafka error means for the user: wrong settings, fenced, or worth another try.
+    """Return the error for the user: wrong settings, fenced, failed client, or worth a retry.
 
     Args:
-        error: what the client reports.
-        topic_right: what the user lacks if it is a right on a topic, such as "Read on crm_bot_actions_mrf1".
+        error: the client's error.
+        topic_right: the right to report if one on a topic is missing: "Read on topic crm_bot_actions_mrf1".
     """
     text = error.str()
     if error.code() in _AUTHORIZATION_CODES:
@@ -53,26 +53,26 @@ def as_error(error: KafkaError, topic_right: str = "") -> CrmBotError:
             name = variable_name(text.split('"')[1])
             return ConfigurationError(f"{name}: Kafka knows no such setting; correct or remove the variable")
         return ConfigurationError(f"Kafka: {text}")
-    if error.code() in _PASSWORD_CODES:
+    if error.code() in _AUTHENTICATION_CODES:
         return ConfigurationError(f"Kafka: {text}; check KAFKA_SASL_USERNAME, _PASSWORD and _MECHANISM")
     if _SSL_ALERT in text:
         return ConfigurationError(f"Kafka does not take the client's certificate: {text}")
     if error.code() in _FENCED_CODES:
-        # Both look alike to the client.
+        # The client cannot tell the two apart.
         return StoppedError(
             "fenced by another producer, or Kafka aborted a transaction that exceeded "
             f"transaction.timeout.ms: {text}"
         )
     if error.fatal():
         return CrmBotError(f"the Kafka client failed: {text}")
-    if error.code() in _SILENCE_CODES:
+    if error.code() in _UNREACHABLE_CODES:
         return TransientError(f"Kafka does not answer: {text}; if that lasts, check KAFKA_BOOTSTRAP_SERVERS")
     return TransientError(f"Kafka: {text}")
 
 
 @contextmanager
 def translated_errors(topic_right: str = "") -> Iterator[None]:
-    """Turn KafkaException into the error that `as_error` makes of it."""
+    """Convert KafkaException with `as_error`."""
     try:
         yield
     except KafkaException as exception:
@@ -82,7 +82,7 @@ def translated_errors(topic_right: str = "") -> Iterator[None]:
 
 @contextmanager
 def missing_topic_named(topic: str) -> Iterator[None]:
-    """Say how to make the topic when the broker answers that there is none."""
+    """Say how to create the topic if the broker reports that it does not exist."""
     try:
         yield
     except ConfigurationError as error:

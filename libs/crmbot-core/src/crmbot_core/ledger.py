@@ -1,8 +1,8 @@
-"""The ledger in the warehouse: how far each partition of a topic is loaded. All SQL on it is here.
+"""The ledger in the warehouse: how far each partition of a topic is loaded.
 
-A batch is inserted only where the one before it ended, so of two consumers that load the same range, or
-after commits that the warehouse lost, the second fails with all its rows. Nobody updates or deletes rows but
-the owner's `crmbot-consumer maintain`, which folds old ones.
+A batch may only start where the previous one ended. So if two consumers load the same range, or the warehouse
+lost commits, the later batch fails with all its rows. Rows are append-only, except that the owner's
+`crmbot-consumer maintain` folds old ones.
 """
 
 import json
@@ -15,9 +15,9 @@ from psycopg import errors
 from crmbot_core.errors import TransientError
 from crmbot_core.warehouse import Connection
 
-ADOPTED = -1  # start_offset of the row that begins a new epoch
+ADOPTED = -1  # start_offset of the first row of a new epoch
 
-# A stretch of a source's chain that an operator gave up: ids above the first, up to the second.
+# A gap in a source's chain, accepted by an operator: ids above the first number, up to the second.
 Gap = tuple[int, int]
 
 _POSITION = """
@@ -82,22 +82,22 @@ _LOSS = """
 
 
 class FencedError(TransientError):
-    """The ledger does not end where the batch begins: another consumer was faster, or commits were lost.
+    """The batch does not start where the ledger ends: another consumer was faster, or commits were lost.
 
-    Nothing of the transaction was committed; the ledger says where to go on.
+    Nothing was committed; resume from the ledger.
     """
 
 
 @dataclass(frozen=True)
 class Position:
-    """Where a partition stands.
+    """How far a partition is loaded.
 
     Attributes:
-        topic_id: identity that Kafka gave the topic.
+        topic_id: the topic's id in Kafka.
         next_offset: the next offset to load.
-        last_ids: the end of each source's chain, its last transaction_id, by source_id.
-        gaps: by source_id, accepted gaps of its chain that are not filled, oldest first.
-        log_epoch: how often a topic was adopted in place of the one before it.
+        last_ids: by source_id, the last transaction_id of its chain.
+        gaps: by source_id, the accepted gaps of its chain that are not filled, oldest first.
+        log_epoch: how often `crmbot-consumer adopt-topic` replaced the topic's log by a new one.
     """
 
     topic_id: str
@@ -108,7 +108,7 @@ class Position:
 
 
 class Counts(NamedTuple):
-    """What became of a batch's messages."""
+    """Messages of a batch by outcome."""
 
     loaded: int = 0
     rejected: int = 0
@@ -117,7 +117,7 @@ class Counts(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """A row of the ledger: a partition's step from one offset to another. The epoch is the end's."""
+    """A row of the ledger: a partition's batch from `start_offset` to `end`, in the epoch of `end`."""
 
     partition: int
     start_offset: int
@@ -126,7 +126,7 @@ class Entry(NamedTuple):
 
 
 class Break(NamedTuple):
-    """A batch that does not start where the one before it ended; `previous_end` is None if there is none."""
+    """A batch that does not start where the previous one ended; `previous_end` is None if it is the first."""
 
     partition: int
     log_epoch: int
@@ -135,7 +135,7 @@ class Break(NamedTuple):
 
 
 class Order(NamedTuple):
-    """A source's messages of a partition below `up_to` that lie behind a gap are sent again."""
+    """Resend order: a source's messages behind a gap and below offset `up_to` will be sent again."""
 
     partition: int
     log_epoch: int
@@ -144,7 +144,7 @@ class Order(NamedTuple):
 
 
 def positions(connection: Connection, topic: str, partitions: Iterable[int]) -> dict[int, Position]:
-    """Return where each partition stands; one that was never loaded is left out."""
+    """Return the position of each partition, except those never loaded."""
     found = {}
     for partition in partitions:
         row = connection.execute(_POSITION, (topic, partition)).fetchone()
@@ -158,29 +158,29 @@ def positions(connection: Connection, topic: str, partitions: Iterable[int]) -> 
 
 
 def partitions(connection: Connection, topic: str) -> list[int]:
-    """Return the partitions of which anything was loaded; reads the whole ledger of the topic."""
+    """Return the partitions that have been loaded; reads the topic's whole ledger."""
     return [partition for (partition,) in connection.execute(_PARTITIONS, (topic,))]
 
 
 def newest_batches(
     connection: Connection, topic: str, partition: int, limit: int
 ) -> Iterator[tuple[int, int]]:
-    """Yield messages and rejects of a partition's batches, newest first."""
+    """Yield (messages, rejects) of a partition's batches, newest first."""
     yield from connection.execute(_NEWEST_BATCHES, (topic, partition, limit))
 
 
 def breaks(connection: Connection, topic: str) -> list[Break]:
-    """Return where the chain of a topic's batches is broken; reads the whole ledger of the topic."""
+    """Return the breaks in the chain of a topic's batches; reads the topic's whole ledger."""
     return [Break(*row) for row in connection.execute(_BREAKS, (topic,))]
 
 
 def insert(connection: Connection, topic: str, entries: Sequence[Entry]) -> None:
-    """Insert batches, inside the caller's transaction and before anything else in it.
+    """Insert batches in the caller's transaction, before any other statement.
 
-    In the order of partitions, so that two transactions cannot wait for one another.
+    Inserts in the order of partitions, so that two transactions cannot deadlock.
 
     Raises:
-        FencedError: the ledger does not end where one of them starts; roll back.
+        FencedError: a batch does not start where the ledger ends; roll back.
     """
     rows = [_row(topic, entry) for entry in sorted(entries, key=lambda entry: entry.partition)]
     with connection.cursor() as cursor:
@@ -193,38 +193,38 @@ def insert(connection: Connection, topic: str, entries: Sequence[Entry]) -> None
 
 
 def resend_orders(connection: Connection, topic: str, partition: int, log_epoch: int) -> dict[str, int]:
-    """Return the offset up to which resends supersede messages of a partition, by source_id."""
+    """Return, by source_id, the offset below which resends supersede messages of a partition."""
     return dict(connection.execute(_ORDERS, (topic, partition, log_epoch)).fetchall())
 
 
 def order_resend(connection: Connection, topic: str, orders: Iterable[Order]) -> None:
-    """Insert orders that are not there yet."""
+    """Insert the orders that do not exist yet."""
     for order in orders:
         connection.execute(_ORDER, {"topic": topic, **order._asdict(), "epoch": order.log_epoch})
 
 
 def accepted_losses(connection: Connection, topic: str, partition: int) -> set[tuple[str, Gap]]:
-    """Return the gaps of a partition's chains that were accepted: (source_id, gap)."""
+    """Return the accepted gaps of a partition's chains: (source_id, gap)."""
     rows = connection.execute(_LOSSES, (topic, partition)).fetchall()
     return {(source_id, (after, up_to)) for source_id, after, up_to in rows}
 
 
 def accept_gap(connection: Connection, topic: str, partition: int, source_id: str, gap: Gap) -> None:
-    """Note that a gap in a source's chain is accepted.
+    """Record a gap in a source's chain as accepted.
 
     Raises:
-        psycopg.errors.UniqueViolation: it was accepted before.
+        psycopg.errors.UniqueViolation: it is already accepted.
     """
     connection.execute(_LOSS, (topic, partition, source_id, *gap))
 
 
 def foreign_sources(connection: Connection, topic: str) -> set[str]:
-    """Return the sources that were declared foreign."""
+    """Return the sources declared foreign."""
     return {source_id for (source_id,) in connection.execute(_FOREIGN, (topic,))}
 
 
 def declare_foreign(connection: Connection, topic: str, source_id: str, *, is_foreign: bool) -> None:
-    """Note that a source is no bot's, or that it is one after all."""
+    """Record that a source belongs to no bot, or that it does after all."""
     connection.execute(_DECLARE, (topic, source_id, is_foreign))
 
 

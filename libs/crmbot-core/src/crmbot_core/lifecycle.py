@@ -1,4 +1,4 @@
-"""How a service ends: on SIGTERM or SIGINT, or with one line and an exit code that says why."""
+"""Shutdown of a service on SIGTERM or SIGINT, exit codes of failures, and backoff between retries."""
 
 import random
 import signal
@@ -15,16 +15,16 @@ from crmbot_core.errors import EXIT_CRASH, CrmBotError
 
 
 def stop_on_signals() -> threading.Event:
-    """Return an event that SIGTERM and SIGINT set; a second signal ends the process at once."""
+    """Return an event that SIGTERM and SIGINT set; a second signal exits at once."""
     stop = threading.Event()
-    is_told = False
+    is_stopping = False
 
     def handle(signum: int, frame: FrameType | None) -> None:
-        nonlocal is_told
-        if is_told:
+        nonlocal is_stopping
+        if is_stopping:
             sys.exit(128 + signum)
-        is_told = True
-        # In a thread of its own: this one may hold the event's lock, in the middle of a `wait`.
+        is_stopping = True
+        # In another thread: this one may be inside `wait`, holding the event's lock.
         threading.Thread(target=stop.set, name="stop").start()
 
     signal.signal(signal.SIGTERM, handle)
@@ -34,9 +34,9 @@ def stop_on_signals() -> threading.Event:
 
 @contextmanager
 def exit_codes(service: str) -> Iterator[None]:
-    """End the process with the exit code of the failure: see `crmbot_core.errors`.
+    """Exit with the exit code of the failure, see `crmbot_core.errors`.
 
-    An expected failure prints its one line; only an unexpected one is logged with a traceback.
+    An expected failure prints one line; only an unexpected one is logged with a traceback.
     """
     try:
         yield
@@ -48,29 +48,29 @@ def exit_codes(service: str) -> Iterator[None]:
     except Exception:
         if structlog.is_configured():
             structlog.get_logger().exception("crashed", service=service)
-        else:  # its default would show local variables
+        else:  # structlog's default shows local variables
             traceback.print_exc()
         sys.exit(EXIT_CRASH)
 
 
 def _one_line(text: str) -> str:
-    """Escape what would break the line, such as a line feed in a file's name."""
-    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
+    """Escape unprintable characters, such as a line feed in a file name."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 class Backoff:
-    """Waits between tries: from `first` doubling to `longest` seconds, half of it by chance."""
+    """Exponential backoff from `first` to `longest` seconds; up to half of each wait is jitter."""
 
     def __init__(self, first: float = 0.5, longest: float = 30.0) -> None:
         self._first, self._longest = first, longest
         self._next = first
 
     def reset(self) -> None:
-        """Start again from the shortest wait, after a success."""
+        """Go back to the shortest wait, after a success."""
         self._next = self._first
 
     def next(self) -> float:
-        """Return the seconds to wait before the next try."""
+        """Return the seconds to wait before the next retry."""
         seconds = self._next * random.uniform(0.5, 1.0)
         self._next = min(self._next * 2, self._longest)
         return seconds

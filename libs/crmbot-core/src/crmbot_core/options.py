@@ -1,4 +1,4 @@
-"""Command line options that services share, or that click does not have."""
+"""Command line options shared by services or missing in click."""
 
 import math
 from collections.abc import Callable
@@ -23,5 +23,5 @@ class FiniteFloat(click.FloatRange):
 
 
 def stream_option(help: str) -> Callable[[_Command], _Command]:
-    """Return `--stream`, which wins over STREAM."""
+    """Return `--stream`, which overrides STREAM."""
     return click.option("--stream", type=click.Choice(["actions", "nature"]), help=help)

@@ -1,6 +1,6 @@
-r"""Reads the files of `sql/` the way psql does, so that one set of files serves a DBA and the services.
+r"""Reads the files of `sql/` like psql, so that a DBA and the services use the same files.
 
-Only what those files use: `\set name 'value'` lines, `:name` variables and `:'name'`, the value as a literal.
+Supports only what those files use: `\set name 'value'` lines, `:name` variables, and `:'name'` as a literal.
 """
 
 import re
@@ -11,7 +11,7 @@ from pathlib import Path
 from crmbot_core.errors import ConfigurationError
 
 _SET = re.compile(r"^\\set (\w+) '(.*)'$", re.MULTILINE)
-# Variables and comments, and what psql reads no variables in: literals, quoted names, dollar quotes, casts.
+# Variables, comments, and text in which psql replaces nothing: literals, quoted names, dollar quotes, casts.
 _TOKEN = re.compile(
     r"""
     (?P<comment> --[^\n]* | /\*.*?\*/ )
@@ -25,7 +25,7 @@ _TOKEN = re.compile(
 
 
 def variables(path: Path) -> dict[str, str]:
-    r"""Return what the file's `\set` lines define."""
+    r"""Return the variables that the file's `\set` lines define."""
     return dict(_SET.findall(_read(path)))
 
 
@@ -39,7 +39,7 @@ def script(path: Path, values: Mapping[str, str]) -> str:
     """Return the file with its variables replaced and without its comments.
 
     Raises:
-        ConfigurationError: if the file is missing or uses a variable that has no value.
+        ConfigurationError: the file is missing or uses a variable without a value.
     """
     text = _read(path)
     used = {token["bare"] or token["quoted"] for token in _TOKEN.finditer(text)} - {None}

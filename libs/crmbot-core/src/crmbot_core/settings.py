@@ -1,4 +1,4 @@
-"""Settings that several services share, read from environment variables."""
+"""Settings shared by several services, read from environment variables."""
 
 import os
 import re
@@ -31,13 +31,13 @@ def _utf8(secret: SecretStr) -> SecretStr:
 
 
 def _connection_string(dsn: str) -> str:
-    # Not before: the generator has no psycopg.
+    # Imported here, because the generator does not install psycopg.
     from psycopg import ProgrammingError
     from psycopg.conninfo import conninfo_to_dict
 
     try:
         ports = str(conninfo_to_dict(dsn).get("port") or "")
-    except (ProgrammingError, UnicodeError):  # libpq's own words repeat parts of it, such as a password
+    except (ProgrammingError, UnicodeError):  # libpq's message may quote parts of it, such as a password
         raise ValueError("libpq cannot read it") from None
     if any(port and not _is_port(port) for port in ports.split(",")):
         raise ValueError("its port is not a number from 1 to 65535")
@@ -52,7 +52,7 @@ Folder = Annotated[Path, AfterValidator(_printable)]
 
 
 class LogSettings(BaseSettings):
-    """What every command reads."""
+    """Settings of every command."""
 
     model_config = SettingsConfigDict(extra="ignore", frozen=True, env_ignore_empty=True)
 
@@ -65,7 +65,7 @@ class LogSettings(BaseSettings):
 
 
 class ServiceSettings(LogSettings):
-    """What every command reads that runs until it is told to stop."""
+    """Settings of every long-running command."""
 
     http_port: int = Field(
         default=9108,
@@ -76,7 +76,7 @@ class ServiceSettings(LogSettings):
 
 
 class RetrySettings(ServiceSettings):
-    """What the services read that move rows, and try again when a neighbour is away."""
+    """Settings of the services that move rows and retry after transient failures."""
 
     stuck_minutes: float = Field(
         default=15.0,
@@ -87,7 +87,7 @@ class RetrySettings(ServiceSettings):
 
 
 class WarehouseSettings(BaseSettings):
-    """How to reach the warehouse; libpq's own variables (PGHOST, PGPASSFILE, …) fill in what is left out."""
+    """Connection to the warehouse; libpq's own variables (PGHOST, PGPASSFILE, …) provide what is not set."""
 
     model_config = SettingsConfigDict(extra="ignore", frozen=True, env_ignore_empty=True)
 
@@ -108,10 +108,10 @@ def load(settings: type[AnySettings], **options: object) -> AnySettings:
 
     Args:
         settings: the class to read.
-        options: values from the command line, which win over the environment; None if not given.
+        options: values from the command line, which override the environment; None if not given.
 
     Raises:
-        ConfigurationError: one line that names each wrong variable and why; values are not repeated.
+        ConfigurationError: one line with each wrong variable and the reason, but no values.
     """
     given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     try:
@@ -125,7 +125,7 @@ def load(settings: type[AnySettings], **options: object) -> AnySettings:
 
 
 def _problem(settings: type[BaseSettings], name: str, message: str) -> str:
-    """Return what is wrong with a variable, and what it should be."""
+    """Say what is wrong with a variable and what it should be."""
     return (
         f"{name.upper()}: {message.removeprefix('Value error, ')} ({settings.model_fields[name].description})"
     )
@@ -136,10 +136,10 @@ _BROKER = re.compile(rf"(?:{_PROTOCOL})?(?:[\w.-]+|\[[0-9a-f:.]+\])(?::([0-9]+))
 
 
 def kafka_settings(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """Return the Kafka client's settings: KAFKA_SASL_MECHANISM=… becomes sasl.mechanism, and so for all.
+    """Return the Kafka client's settings from all KAFKA_… variables: KAFKA_SASL_MECHANISM is sasl.mechanism.
 
     Raises:
-        ConfigurationError: if KAFKA_BOOTSTRAP_SERVERS is missing or wrong, or a value is not UTF-8.
+        ConfigurationError: KAFKA_BOOTSTRAP_SERVERS is missing or wrong, or a value is not UTF-8.
     """
     settings = {
         name.removeprefix("KAFKA_").lower().replace("_", "."): value

@@ -1,4 +1,4 @@
-"""Notices a service that tries and tries, and gets nowhere."""
+"""Detects a service that keeps retrying without progress."""
 
 import time
 from collections.abc import Callable
@@ -7,10 +7,10 @@ from crmbot_core.errors import StuckError
 
 
 class StuckDetector:
-    """Ends a service that has made no progress for `minutes` while more and more waits for it.
+    """Stops a service that has made no progress for `minutes` while its backlog grows.
 
-    `Health` tells whether the main loop goes round; this tells whether that is of any use. What waits is
-    measured by where it ends: an offset or an id, which only rises.
+    `Health` shows whether the main loop runs; this shows whether it achieves anything. The backlog is
+    measured by its newest offset or id, which only increases.
     """
 
     def __init__(self, minutes: float, clock: Callable[[], float] = time.monotonic) -> None:
@@ -19,19 +19,19 @@ class StuckDetector:
         self.progressed()
 
     def progressed(self) -> None:
-        """Note that work was done, that there is none, or that nobody can tell."""
+        """Restart the timer: work was done, there is none, or the backlog is unknown."""
         self._since = self._clock()
         self._first_end: int | None = None
 
     def look(self, end: int, reason: str) -> None:
-        """Compare where the waiting work ends now with where it ended at the first look since the progress.
+        """Compare the end of the backlog with its end at the first call since the last progress.
 
         Args:
-            end: offset or id of the newest that waits.
+            end: newest offset or id of the backlog.
             reason: why there is no progress, as far as known.
 
         Raises:
-            StuckError: the time is over, and more waits.
+            StuckError: the time is up, and the backlog has grown.
         """
         if self._first_end is None:
             self._first_end = end

@@ -60,9 +60,9 @@ def _console() -> list[Processor]:
 
 
 class Health:
-    """Whether a service is alive (its loop goes round) and ready (it can do its work).
+    """Liveness (the main loop is running) and readiness (the service can do its work).
 
-    `beat` is called by the loop at every turn; no beat for `stale_seconds` means that the loop is stuck.
+    The loop calls `beat` on every iteration; without a beat for `stale_seconds` it counts as stuck.
     """
 
     def __init__(self, stale_seconds: float) -> None:
@@ -91,7 +91,7 @@ class _Server(ThreadingMixIn, WSGIServer):
 
 class _QuietHandler(WSGIRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:  # noqa: ANN401  (the base class's signature)
-        """Probes and scrapes are not worth a log line each."""
+        """Log nothing: probes and scrapes would flood the log."""
 
 
 @contextmanager
@@ -99,7 +99,7 @@ def http_endpoint(health: Health, port: int) -> Iterator[int]:
     """Serve /metrics, /healthz and /readyz from a thread and yield the port.
 
     Raises:
-        ConfigurationError: if the port is taken.
+        ConfigurationError: the port cannot be opened.
     """
     metrics_app = make_wsgi_app()
 

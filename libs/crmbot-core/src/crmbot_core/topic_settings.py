@@ -1,7 +1,7 @@
-"""The settings of topics that the promises rest on: made by `topics`, checked at every start.
+"""Topic settings that the promises depend on: set by `topics`, checked at every start.
 
-With the bot's own timestamps a wrong clock could have retention delete new messages, or the broker refuse
-them; compaction and retention by size delete what is not loaded yet.
+With the bot's own timestamps, a wrong clock could make retention delete new messages or the broker reject
+them; compaction and retention by size delete unloaded messages.
 """
 
 from collections.abc import Mapping
@@ -19,13 +19,13 @@ _IN_SYNC = "min.insync.replicas"
 
 
 def required_settings(topic: str, replicas: int) -> dict[str, str]:
-    """Return the settings that a topic with so many replicas must have."""
+    """Return the required settings of a topic with this number of replicas."""
     settings = _STATE if topic == STATE_TOPIC else _STREAM
     return settings | ({_IN_SYNC: "2"} if replicas > 1 else {})
 
 
 def topic_settings(admin: AdminClient, topic: str) -> dict[str, str]:
-    """Return all settings of a topic; raises as `crmbot_core.kafka.topic_id` does."""
+    """Return all settings of a topic; raises the errors of `crmbot_core.kafka.topic_id`."""
     resource = ConfigResource(ResourceType.TOPIC, topic)
     (answer,) = admin.describe_configs([resource], request_timeout=ADMIN_TIMEOUT_SECONDS).values()
     right = f"DescribeConfigs on topic {topic}"
@@ -34,7 +34,7 @@ def topic_settings(admin: AdminClient, topic: str) -> dict[str, str]:
 
 
 def wrong_settings(admin: AdminClient, topic: str, found: Mapping[str, str]) -> dict[str, str]:
-    """Return those required settings that a topic does not have; more replicas in sync are fine."""
+    """Return the required settings that a topic lacks; a higher min.insync.replicas is accepted."""
     answer = admin.describe_topics(TopicCollection([topic]), request_timeout=ADMIN_TIMEOUT_SECONDS)[topic]
     with missing_topic_named(topic):
         replicas = min(len(partition.replicas) for partition in wait_for(answer).partitions)
@@ -46,10 +46,10 @@ def wrong_settings(admin: AdminClient, topic: str, found: Mapping[str, str]) -> 
 
 
 def check_topic_settings(admin: AdminClient, topic: str) -> dict[str, str]:
-    """Return all settings of a topic if the promises hold with them.
+    """Check a topic's required settings and return all its settings.
 
     Raises:
-        ConfigurationError: they do not, or there is no such topic.
+        ConfigurationError: a required setting is wrong, or the topic does not exist.
         TransientError: the broker does not answer.
     """
     found = topic_settings(admin, topic)

@@ -16,7 +16,7 @@ from crmbot_core.settings import WarehouseSettings
 
 Connection = psycopg.Connection[TupleRow]
 
-# What no retry can mend: wrong password or role, no such database, no rights, no such table or column.
+# Permanent: wrong password or role, missing database, privilege, table or column.
 _CONFIGURATION_ERRORS = (
     errors.InvalidAuthorizationSpecification,
     errors.InvalidPassword,
@@ -25,10 +25,10 @@ _CONFIGURATION_ERRORS = (
     errors.UndefinedTable,
     errors.UndefinedColumn,
 )
-# Greenplum's errors of class 53 that no retry mends, by what their messages say.
+# Permanent errors of class 53 in Greenplum, recognised by their messages.
 _PERMANENT_LIMITS = ("requires more resources than resource queue allows", "insufficient memory reserved")
-# Of connections, for which libpq gives no SQLSTATE: passwords, roles, databases, certificates. A server that
-# speaks another language than English is one that does not answer, with its words.
+# Refused connections, for which libpq gives no SQLSTATE: passwords, roles, databases, certificates. If the
+# server's messages are not in English, they count as a server that does not answer.
 _REFUSALS = (
     "password authentication failed",
     "no password supplied",
@@ -40,30 +40,30 @@ _REFUSALS = (
     "server does not support SSL",
 )
 _NAME_BYTES = 63  # of application_name
-# Classes of SQLSTATE for which the same statement may succeed later: connection, resources, operator, system;
-# 25006 is a standby that took over, 40 are deadlocks, 55 locks, 58M01 is Greenplum's lost segment.
+# SQLSTATE classes worth a retry: connection, resources, operator intervention, system; 25006 comes from a
+# standby after a failover, 40 are deadlocks, 55 locks, 58M01 is Greenplum's lost segment.
 _TRANSIENT_CLASSES = ("08", "25006", "40", "53", "55", "57", "58", "XX")
 
 
 def _session_name(work: str) -> str:
-    """Return the application_name of a session: whose work it does, and the end of the host's name.
+    """Return the application_name of a session: its work and the end of the host name.
 
-    A pod's name ends with what tells it from others.
+    The unique part of a pod's name is its end.
     """
     return f"{work} {platform.node()[len(work) + 1 - _NAME_BYTES :]}"
 
 
 def connect(settings: WarehouseSettings, work: str = "", lock_seconds: float = 0) -> Connection:
-    """Connect to the warehouse, with autocommit on: transactions are opened where they are needed.
+    """Connect to the warehouse with autocommit on: callers open transactions where they need them.
 
     Args:
-        settings: of the warehouse.
-        work: what pg_stat_activity tells of the session; the running program by default.
-        lock_seconds: how long a statement waits for a lock; 0 leaves it to the role.
+        settings: the warehouse.
+        work: the session's name in pg_stat_activity; the running program by default.
+        lock_seconds: how long a statement waits for a lock; 0 keeps the role's lock_timeout.
 
     Raises:
-        ConfigurationError: if the settings cannot work.
-        TransientError: if the warehouse does not answer now.
+        ConfigurationError: the settings are wrong.
+        TransientError: the warehouse does not answer.
     """
     password = settings.warehouse_password
     try:
@@ -72,7 +72,7 @@ def connect(settings: WarehouseSettings, work: str = "", lock_seconds: float = 0
             password=password.get_secret_value() if password else None,
             autocommit=True,
             connect_timeout=10,
-            # Noticed within half a minute if the other side goes away without a word.
+            # Detects a silently lost peer within half a minute.
             keepalives_idle=10,
             keepalives_interval=5,
             keepalives_count=3,
@@ -80,7 +80,7 @@ def connect(settings: WarehouseSettings, work: str = "", lock_seconds: float = 0
             client_encoding="UTF8",
             application_name=_session_name(work or Path(sys.argv[0]).name),
         )
-        # Whatever the role's default: the ledger's fence has to see what was committed before it.
+        # Overrides the role's default: the ledger's fence has to see earlier commits.
         connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
         connection.execute("SET TIME ZONE 'UTC'")
         if lock_seconds:
@@ -96,7 +96,7 @@ def connect(settings: WarehouseSettings, work: str = "", lock_seconds: float = 0
 
 @contextmanager
 def translated_errors() -> Iterator[None]:
-    """Turn psycopg's errors into TransientError, ConfigurationError, RefusedDataError or StoppedError."""
+    """Convert psycopg's errors to TransientError, ConfigurationError, RefusedDataError or StoppedError."""
     try:
         yield
     except _CONFIGURATION_ERRORS as error:
@@ -104,7 +104,7 @@ def translated_errors() -> Iterator[None]:
             f"the warehouse refuses: {_first_line(error)}; run `crmbot-consumer migrate` or grant the rights"
         ) from error
     except (psycopg.DataError, psycopg.IntegrityError) as error:
-        # The client refuses some values itself, such as a text with NUL, and gives no SQLSTATE.
+        # The client itself rejects some values, for example text with NUL, without a SQLSTATE.
         state = error.sqlstate or "no SQLSTATE"
         raise RefusedDataError(f"the warehouse refuses the data ({state}): {_first_line(error)}") from error
     except errors.LockNotAvailable as error:
@@ -127,7 +127,7 @@ def translated_errors() -> Iterator[None]:
 def snapshot(settings: WarehouseSettings, *, is_read_only: bool = False) -> Iterator[Connection]:
     """Connect, and yield a REPEATABLE READ transaction: all reads see one snapshot.
 
-    Raises what `connect` and `translated_errors` raise.
+    Raises the errors of `connect` and `translated_errors`.
     """
     with translated_errors(), connect(settings) as connection:
         connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
@@ -137,7 +137,7 @@ def snapshot(settings: WarehouseSettings, *, is_read_only: bool = False) -> Iter
 
 
 def is_greenplum(connection: Connection) -> bool:
-    """Tell Greenplum and its forks from PostgreSQL, by what the server reports and not by its brand."""
+    """Return whether the server is Greenplum or a fork, by its features and not its version string."""
     if connection.info.parameter_status("gp_server_version"):
         return True
     row = connection.execute(

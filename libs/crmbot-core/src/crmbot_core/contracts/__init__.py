@@ -1,4 +1,4 @@
-"""The contract of the two streams: models, streams and the check of whole batches."""
+"""The contract of the two streams: models, streams and batch validation."""
 
 from crmbot_core.contracts.models import Action, Nature, Stub, Transaction
 from crmbot_core.contracts.streams import ACTIONS, NATURE, STREAMS, Column, Stream, stream_named

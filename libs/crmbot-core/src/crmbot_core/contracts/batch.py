@@ -1,9 +1,9 @@
-"""Checks whole batches of messages against the contract and makes COPY fields of them.
+"""Validates whole batches of messages against the contract and converts them to COPY fields.
 
-pydantic defines what is accepted; at about 9 µs a message it would take most of the consumer's time. The
-producer writes one spelling of JSON: keys in the contract's order, no spaces, no escapes. A message of that
-spelling is recognised by one regular expression made from the model's JSON Schema, whose groups are the
-fields. Every other message is decided by pydantic; a property test shows that the two never disagree.
+pydantic defines what is valid, but at about 9 µs a message it would take most of the consumer's time. The
+producer writes JSON in a canonical form: keys in the contract's order, no spaces, no escapes. One regular
+expression, built from the model's JSON Schema, matches this form; its groups are the fields. pydantic
+validates all other messages; a property test shows that the two never disagree.
 """
 
 import re
@@ -15,14 +15,14 @@ from pydantic import ValidationError
 from crmbot_core.contracts.streams import Stream
 
 # The fields of a row in the stream's column order, as COPY … WITH (FORMAT text, NULL '') reads them. The
-# empty field can stand for NULL because the contract knows no empty text.
+# empty field can stand for NULL because the contract has no empty text.
 Row = tuple[bytes, ...]
 
 
 class CheckedBatch(NamedTuple):
-    """What a batch holds: `rows[i]` came from message `positions[i]`.
+    """A validated batch: `rows[i]` comes from message `positions[i]`.
 
-    `rejected` holds (position, reason) of the messages that break the contract.
+    `rejected` holds (position, reason) of the messages that violate the contract.
     """
 
     rows: list[Row]
@@ -31,28 +31,28 @@ class CheckedBatch(NamedTuple):
 
 
 class BatchCheck:
-    """Checks batches of one stream."""
+    """Validates batches of one stream."""
 
     def __init__(self, stream: Stream) -> None:
         self._model = stream.model
         properties = stream.model.model_json_schema()["properties"]
-        fields = ",".join(f'"{name}":{_spelling(schema)}' for name, schema in properties.items())
+        fields = ",".join(f'"{name}":{_value_pattern(schema)}' for name, schema in properties.items())
         self._match = re.compile(f"{{{fields}}}".encode()).fullmatch
 
     def __call__(self, values: Sequence[bytes | None]) -> CheckedBatch:
-        """Check the values of a batch of messages; a tombstone (None) breaks the contract."""
+        """Validate the values of a batch of messages; a tombstone (None) violates the contract."""
         match = self._match
         try:
             rows = [match(value).groups(b"") for value in values]  # type: ignore[union-attr,arg-type]
         except (AttributeError, TypeError):
-            # Another spelling, or a tombstone.
+            # Not canonical, or a tombstone.
             return self._one_by_one(values)
         return CheckedBatch(rows, range(len(rows)), []) if _is_utf8(rows) else self._one_by_one(values)
 
     def _one_by_one(self, values: Sequence[bytes | None]) -> CheckedBatch:
         rows, positions, rejected = [], [], []
         for position, value in enumerate(values):
-            row = self._decided(value)
+            row = self._row_or_reason(value)
             if isinstance(row, str):
                 rejected.append((position, row))
             else:
@@ -60,8 +60,8 @@ class BatchCheck:
                 positions.append(position)
         return CheckedBatch(rows, positions, rejected)
 
-    def _decided(self, value: bytes | None) -> Row | str:
-        """Return the message's row, or the reason why it has none."""
+    def _row_or_reason(self, value: bytes | None) -> Row | str:
+        """Return the message's row, or the reason to reject it."""
         if value is None:
             return "empty message"
         if (match := self._match(value)) and _is_utf8([row := match.groups(b"")]):
@@ -73,14 +73,14 @@ class BatchCheck:
         return tuple(b"" if field is None else copy_field(str(field).encode()) for field in fields)
 
     def _reason(self, error: ValidationError) -> str:
-        """Say what breaks the contract without quoting the message, which may hold personal data.
+        """Describe the violations without quoting the message, which may contain personal data.
 
-        The names of unknown fields are the message's own.
+        The names of unknown fields are part of the message, too.
         """
         problems = error.errors(include_url=False, include_context=False, include_input=False)
-        return "; ".join(f"{self._place(problem['loc'])}: {problem['msg']}" for problem in problems[:3])
+        return "; ".join(f"{self._field_name(problem['loc'])}: {problem['msg']}" for problem in problems[:3])
 
-    def _place(self, location: tuple[int | str, ...]) -> str:
+    def _field_name(self, location: tuple[int | str, ...]) -> str:
         if not location:
             return "message"
         return str(location[0]) if location[0] in self._model.model_fields else "unknown field"
@@ -92,36 +92,36 @@ _ESCAPE = re.compile(rb"\\.", re.DOTALL)
 
 
 def copy_field(text: bytes) -> bytes:
-    """Return a text as a field of COPY's text format."""
+    """Encode a text as a field in COPY's text format."""
     for character, escape in _ESCAPES.items():
         text = text.replace(character, escape)
     return text
 
 
 def text_of_field(field: bytes) -> bytes:
-    """Return the text of a field of COPY's text format that `copy_field` made."""
+    """Decode a field that `copy_field` encoded."""
     return _ESCAPE.sub(lambda escape: _UNESCAPED[escape[0]], field)
 
 
 def _is_utf8(rows: Sequence[Row]) -> bool:
-    """Tell whether the fields are UTF-8; what stands between them in the one spelling is ASCII."""
+    """Return whether the fields are UTF-8; the text between them in the canonical form is ASCII."""
     try:
-        # With something between the fields, so that none can mend the one before it.
+        # Joined with a space, so that adjacent fields cannot combine into valid UTF-8.
         b" ".join(map(b" ".join, rows)).decode()
     except UnicodeDecodeError:
         return False
     return True
 
 
-def _spelling(schema: dict[str, Any]) -> str:
-    """Return the expression of one field's value, as SQLite's json_object writes it, with one group.
+def _value_pattern(schema: dict[str, Any]) -> str:
+    """Return the expression, with one group, of a field's value as SQLite's json_object writes it.
 
-    It may leave out rare values (long texts, numbers near the limit), never admit a wrong one. Repetitions
-    are possessive (`+`): no shorter value could match, so none is tried.
+    It may miss rare valid values (long texts, numbers near the limit) but never match an invalid one.
+    Repetitions are possessive (`+`): no shorter value could match, so backtracking is pointless.
     """
     if "anyOf" in schema:
         (option,) = (option for option in schema["anyOf"] if option["type"] != "null")
-        return f"(?:null|{_spelling(option)})"
+        return f"(?:null|{_value_pattern(option)})"
     if "const" in schema:
         return f"({schema['const']})"
     if "enum" in schema:
@@ -130,7 +130,7 @@ def _spelling(schema: dict[str, Any]) -> str:
         zero = "0|" if schema["minimum"] == 0 else ""
         return f"({zero}[1-9][0-9]{{0,{len(str(schema['maximum'])) - 2}}}+)"
     if "maxLength" in schema:
-        # Bytes, where the contract counts characters: the longest of those are left to pydantic.
+        # Counts bytes, but the contract counts characters: the longest texts are left to pydantic.
         return rf'"([^"\\\x00-\x1f]{{{schema["minLength"]},{schema["maxLength"]}}}+)"'
     core = schema["pattern"].removeprefix("^").removesuffix("$")
     without_groups = re.sub(r"\((?!\?)", "(?:", core)

@@ -1,6 +1,6 @@
-"""The digest of a row: the same for the bot's file, a message and the warehouse, so that copies are known.
+"""The digest of a row, equal in the bot's file, a message and the warehouse, so that copies are recognised.
 
-It is the md5 of the values of `Stream.row_columns` as texts, with U+001F between them and nothing for NULL.
+It is the md5 of the values of `Stream.row_columns` as text, separated by U+001F, with NULL as empty text.
 """
 
 from collections.abc import Iterable
@@ -19,21 +19,21 @@ def digest(values: Iterable[bytes]) -> str:
 
 
 def digest_of_text(text: bytes) -> str:
-    """Return the digest of values that stand one after another already."""
+    """Return the digest of values that are already joined."""
     return md5(text, usedforsecurity=False).hexdigest()
 
 
 def warehouse_digest(stream: Stream) -> sql.Composed:
-    """Return the SQL expression that gives the digest of a row of the stream's table."""
+    """Return the SQL expression of the digest of a row in the stream's table."""
     return sql.SQL("md5(concat_ws(chr(31), {}))").format(
         sql.SQL(", ").join(map(_as_text, stream.row_columns))
     )
 
 
 def _as_text(column: Column) -> sql.Composable:
-    """Return the SQL of a value's text; a value that the contract does not know gives no text of one it does.
+    """Return the SQL of a value as text; a value outside the contract never equals the text of a valid one.
 
-    Such are microseconds, and the empty text, which must not pass for NULL.
+    Such values are microseconds, and the empty text, which must not pass for NULL.
     """
     name = sql.Identifier(column.name)
     if column.name in ("occurred_at", "recorded_at"):

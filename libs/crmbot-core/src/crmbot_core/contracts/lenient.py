@@ -1,13 +1,13 @@
-"""Reads messages that may break the contract."""
+"""Reads messages that may violate the contract."""
 
 import json
 from typing import Any
 
 
 def fields_of(message: bytes | None) -> dict[str, Any]:
-    """Return what a message says, nothing if it is no JSON object.
+    """Return a message's fields, empty if it is not a JSON object.
 
-    Bytes that are not UTF-8 become surrogate escapes.
+    Invalid UTF-8 becomes surrogate escapes.
     """
     try:
         fields = json.loads((message or b"").decode(errors="surrogateescape"))

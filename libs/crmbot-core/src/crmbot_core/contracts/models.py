@@ -1,9 +1,9 @@
-"""The messages of both streams, as pydantic models: the one source of the contract.
+"""The messages of both streams, as pydantic models: the single source of the contract.
 
 The SQLite tables, the JSON Schemas, the COPY column order and the fast batch check are derived from these
 fields; the warehouse tables in `sql/` are checked against them by tests.
 
-Every value is carried as the text that SQLite, JSON and COPY share, so that nothing is converted on the way:
+Every value has the text form that SQLite, JSON and COPY share, so that nothing is converted on the way:
 timestamps are UTC with milliseconds, money is roubles with two decimals, identifiers are lower-case UUIDs.
 """
 
@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 SCHEMA_VERSION = 1
 
 UUID_PATTERN = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
-# Every day from 2000 to 2099, and no other.
+# Matches exactly the days from 2000 to 2099.
 _DAYS = (
     "20[0-9]{2}-(0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])",
     "20[0-9]{2}-(0[469]|11)-(0[1-9]|[12][0-9]|30)",
@@ -47,7 +47,7 @@ Status = Literal["application", "feasibility", "contract", "connected", "lost"]
 class Transaction(BaseModel):
     """One transaction of a bot; the key of its message is `lead_id`.
 
-    `kafka_partition` and `previous_id` make a chain of each source's messages in each partition.
+    `kafka_partition` and `previous_id` chain each source's messages in each partition.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -98,7 +98,7 @@ class Nature(Transaction):
 
 
 class Stub(BaseModel):
-    """Stands for a row that the producer cannot carry; the consumer makes a dead letter of it."""
+    """Replaces a row that Kafka cannot carry; the consumer turns it into a dead letter."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 

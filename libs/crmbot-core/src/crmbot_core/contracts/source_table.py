@@ -1,8 +1,8 @@
-"""The `source` table of a bot's file: the identities that the file has had.
+"""The `source` table of a bot's file: all identities of the file, past and current.
 
-They stand in the order of `starts_after`, then of insertion: rows with a `transaction_id` above
-`starts_after`, up to the next identity's, belong to it. `lost_up_to` is the newest row that was sent under an
-identity before a restore took it away, NULL where none was lost (see `crmbot-producer new-source`).
+They are ordered by `starts_after`, then by insertion. An identity owns the rows with a `transaction_id` above
+its `starts_after`, up to that of the next identity. `lost_up_to` is the newest row that was sent under an
+identity and then lost in a restore, NULL if none was lost (see `crmbot-producer new-source`).
 """
 
 import sqlite3
@@ -24,7 +24,7 @@ def insert_identity(
     starts_after: int = 0,
     lost_up_to: int | None = None,
 ) -> None:
-    """Add an identity; by default the first one of a file, to which all rows belong."""
+    """Add an identity; by default the first one of a file, which owns all rows."""
     connection.execute(
         "INSERT INTO source VALUES (?, ?, ?, ?, ?, ?)",
         (source_id, stream, mrf, SCHEMA_VERSION, starts_after, lost_up_to),

@@ -1,4 +1,4 @@
-"""The two streams: their names everywhere, their columns, their SQLite tables."""
+"""The two streams: their names, columns and SQLite tables."""
 
 import re
 from dataclasses import dataclass
@@ -10,15 +10,15 @@ from crmbot_core.contracts.models import MRF_PATTERN, Action, Nature, Transactio
 from crmbot_core.contracts.source_table import SOURCE_DDL
 from crmbot_core.errors import ConfigurationError
 
-# Written by the producer from the file's `source` table, not kept in each row of the bot's file.
+# Added by the producer from the file's `source` table; not stored in the bot's rows.
 SOURCE_COLUMNS = ("schema_version", "source_id", "mrf")
-# Written by the producer for each message: where it stands among those of its source.
+# Added by the producer: a message's position in its source's chain.
 CHAIN_COLUMNS = ("kafka_partition", "previous_id")
 
 
 @dataclass(frozen=True)
 class Column:
-    """One field of the contract as a column. `values` are the only ones allowed, empty when free."""
+    """A field of the contract as a column. `values` are the allowed ones, empty if all are."""
 
     name: str
     kind: Literal["text", "integer"]
@@ -34,7 +34,7 @@ class Stream:
     model: type[Transaction]
 
     def topic(self, mrf: str) -> str:
-        """Return the Kafka topic of one MRF; the warehouse table bears the same name."""
+        """Return the Kafka topic of one MRF; the warehouse table has the same name."""
         return f"crm_bot_{self.name}_{checked_mrf(mrf)}"
 
     def table(self, mrf: str) -> str:
@@ -52,17 +52,17 @@ class Stream:
 
     @cached_property
     def row_columns(self) -> tuple[Column, ...]:
-        """The fields that say what the row is, not where its message stands: what copies have in common."""
+        """The fields of the row itself, without its position in the chain: they are equal in all copies."""
         return tuple(column for column in self.columns if column.name not in CHAIN_COLUMNS)
 
     @cached_property
     def sqlite_columns(self) -> tuple[Column, ...]:
-        """The columns that the bot's file keeps in each row."""
+        """The columns of the rows in the bot's file."""
         return tuple(column for column in self.row_columns if column.name not in SOURCE_COLUMNS)
 
     @property
     def sqlite_ddl(self) -> str:
-        """The script that makes the bot's file: the stream's table and `source`."""
+        """The DDL of the bot's file: the stream's table and `source`."""
         columns = ",\n  ".join(_sqlite_column(column) for column in self.sqlite_columns)
         return f"{SOURCE_DDL};\nCREATE TABLE {self.name} (\n  {columns}\n);\n"
 
@@ -81,7 +81,7 @@ def stream_named(name: str) -> Stream:
 
 
 def checked_mrf(mrf: str) -> str:
-    """Return `mrf` if it is a name such as mrf1, which is safe inside topic and table names.
+    """Return `mrf` if it is a name like mrf1, which is safe inside topic and table names.
 
     Raises:
         ConfigurationError: for anything else.
