@@ -40,7 +40,7 @@ def as_error(error: KafkaError, topic_right: str = "") -> CrmBotError:
 
     Args:
         error: the client's error.
-        topic_right: the right to report if one on a topic is missing: "Read on topic crm_bot_actions_mrf1".
+        topic_right: the right to report if one on a topic is missing, such as "Read on topic actions".
     """
     text = error.str()
     if error.code() in _AUTHORIZATION_CODES:

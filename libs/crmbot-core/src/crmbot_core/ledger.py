@@ -97,7 +97,7 @@ class Position:
         next_offset: the next offset to load.
         last_ids: by source_id, the last transaction_id of its chain.
         gaps: by source_id, the accepted gaps of its chain that are not filled, oldest first.
-        log_epoch: how often `crmbot-consumer adopt-topic` replaced the topic's log by a new one.
+        log_epoch: how often `crmbot-consumer adopt-topic` has adopted a new log of the topic.
     """
 
     topic_id: str

@@ -1,4 +1,4 @@
-"""The chain of a source's messages in each partition: every message names the one before it."""
+"""The chain of a source's messages in each partition: every message names the previous one."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,12 +11,12 @@ from crmbot_producer.sqlite_page import Page
 
 @dataclass(frozen=True)
 class ChainedPage:
-    """A page with its rows' places in the chain.
+    """A page with its rows' positions in the chain.
 
     Attributes:
         page: the rows.
-        partitions: the partition that each row goes to.
-        links: how each row's message begins, with the partition and the row before it.
+        partitions: the partition of each row.
+        links: the prefix of each row's message, with the partition and the previous row.
         offset: the source offset to commit together with the page.
     """
 
@@ -26,14 +26,14 @@ class ChainedPage:
     offset: SourceOffset
 
     def messages(self) -> Iterator[bytes]:
-        """Yield the value of each row's message; to keep them all would take as much memory again."""
+        """Yield the value of each row's message; a list of them would double the memory."""
         return map(add, self.links, self.page.messages)
 
 
 def chained(page: Page, before: SourceOffset, partitions: int) -> ChainedPage:
-    """Return the page as the continuation of its source's chain.
+    """Return the page linked to its source's chain.
 
-    After a resend it may hold rows that some partitions have already: consumers drop them as copies.
+    After a resend it may contain rows that some partitions already have: consumers drop them as duplicates.
     """
     targets = partitions_of(page.leads, partitions)
     last_ids = before.last_ids
@@ -46,10 +46,10 @@ def chained(page: Page, before: SourceOffset, partitions: int) -> ChainedPage:
 def _links(
     targets: Sequence[int], ids: Sequence[bytes], last_ids: Mapping[int, int], partitions: int
 ) -> list[bytes]:
-    starts = [b'{"kafka_partition":%d,"previous_id":' % number for number in range(partitions)]
-    following = [b"%b%d," % (start, last_ids.get(number, 0)) for number, start in enumerate(starts)]
+    prefixes = [b'{"kafka_partition":%d,"previous_id":' % number for number in range(partitions)]
+    next_links = [b"%b%d," % (prefix, last_ids.get(number, 0)) for number, prefix in enumerate(prefixes)]
     links = []
     for target, id_ in zip(targets, ids, strict=True):
-        links.append(following[target])
-        following[target] = starts[target] + id_ + b","
+        links.append(next_links[target])
+        next_links[target] = prefixes[target] + id_ + b","
     return links

@@ -1,4 +1,4 @@
-"""Reads what is committed in Kafka, up to the ends that partitions have now."""
+"""Reads committed messages from Kafka, up to the current ends of partitions."""
 
 import time
 from collections.abc import Generator, Mapping, Sequence
@@ -15,12 +15,12 @@ _TIMEOUT_SECONDS = 30.0
 def committed_messages(
     settings: Mapping[str, str], starts: Sequence[TopicPartition]
 ) -> Generator[Message, None, None]:
-    """Yield the committed messages from offsets of partitions on.
+    """Yield the committed messages from the given offsets on.
 
     Raises:
-        TransientError: the broker is away, or a transaction below the end stays open.
+        TransientError: the broker is unavailable, or a transaction below the end stays open.
         ConfigurationError: wrong settings, rights or topics.
-        StoppedError: Kafka does not have an offset to start from.
+        StoppedError: Kafka does not have one of the start offsets.
     """
     ends = offsets(admin_client(settings), list(starts), LATEST)
     unread = [place for place in starts if place.offset < ends[place.topic, place.partition]]
@@ -30,7 +30,7 @@ def committed_messages(
         consumer = Consumer(
             client_config(
                 settings,
-                # An empty fetch tells the end of a partition: ask for it soon.
+                # The end of a partition is only known from an empty fetch: do not wait long for it.
                 defaults={"group.id": "crmbot-producer-state", "fetch.wait.max.ms": 20},
                 fixed={
                     "isolation.level": "read_committed",
@@ -49,15 +49,15 @@ def committed_messages(
 
 def _read_to(consumer: Consumer, ends: Mapping[tuple[str, int], int]) -> Generator[Message, None, None]:
     """Yield messages until each partition's position has reached its end."""
-    left = dict(ends)
+    unfinished = dict(ends)
     deadline = time.monotonic() + _TIMEOUT_SECONDS
-    while left:
-        # It waits out its timeout for a batch that is not full.
+    while unfinished:
+        # Waits for the whole timeout unless the batch is full.
         messages = consumer.consume(10_000, timeout=0.1)
         if messages:
             deadline = time.monotonic() + _TIMEOUT_SECONDS
         elif time.monotonic() > deadline:
-            topics = ", ".join(sorted({topic for topic, _ in left}))
+            topics = ", ".join(sorted({topic for topic, _ in unfinished}))
             raise TransientError(f"Kafka: no answer while reading {topics}, or an open transaction in it")
         for message in messages:
             position = _position_after(message)
@@ -65,11 +65,11 @@ def _read_to(consumer: Consumer, ends: Mapping[tuple[str, int], int]) -> Generat
             if message.error() is None:
                 yield message
             if position >= ends[place]:
-                left.pop(place, None)
+                unfinished.pop(place, None)
 
 
 def _position_after(message: Message) -> int:
-    """Return the offset that follows a message or an end; raises what other events mean."""
+    """Return the position after a message or an end of partition; raise the error of other events."""
     error, offset = message.error(), message.offset() or 0
     if error is None:
         return offset + 1

@@ -1,4 +1,4 @@
-"""The producer's Kafka: pages in transactions, and the source offset that is committed with each."""
+"""The producer's Kafka client: sends each page in one transaction with its source offset."""
 
 import warnings
 from collections import deque
@@ -27,23 +27,23 @@ _TIMEOUT_SECONDS = 30.0
 _STATE_PARTITION = 0
 _MESSAGE_BYTES = 1_000_000  # librdkafka's default of message.max.bytes and batch.size
 _LEAST_MESSAGE_BYTES = 64 * 1024  # room for stubs and source offsets
-_OVERHEAD_BYTES = 1024  # what Kafka and the chain put around a row
+_OVERHEAD_BYTES = 1024  # added to a row by Kafka and the chain
 
 
 class PageSender:
-    """Sends pages of one stream, each in a transaction of its own.
+    """Sends pages of one stream, each in its own transaction.
 
-    Opening it fences a predecessor and aborts what that left unfinished.
+    Creating it fences the predecessor and aborts its open transaction.
 
     Attributes:
-        topic_partitions: how many partitions the topic has now.
-        max_row_bytes: what a row's key and JSON may have together for Kafka to take it.
+        topic_partitions: the topic's number of partitions.
+        max_row_bytes: maximum size of a row's key and JSON together that Kafka accepts.
 
-    Raises everywhere:
-        TransientError: the broker is away; close this and open another.
-        ConfigurationError: wrong settings, rights or topics, or topics with other settings than they need.
+    Every method raises:
+        TransientError: the broker is unavailable; close this and create a new one.
+        ConfigurationError: wrong settings or rights, missing topics, or topics with wrong settings.
         StoppedError: another producer of the same stream fenced this one, or Kafka aborted a transaction that
-            exceeded transaction.timeout.ms. A new process resumes.
+            exceeded transaction.timeout.ms. A new process can resume.
     """
 
     def __init__(self, settings: Mapping[str, str], mrf: str, stream: str, topic: str) -> None:
@@ -65,9 +65,9 @@ class PageSender:
                         "client.id": f"crmbot-producer-{mrf}-{stream}",
                         "compression.type": "lz4",
                         "linger.ms": 5,
-                        # The topic's limit is one of batches, after compression.
+                        # The topic's limit applies to compressed batches.
                         "batch.size": min(_MESSAGE_BYTES, most_bytes),
-                        # A page fits into the queue, which every transaction leaves empty.
+                        # Large enough for a page: each transaction leaves the queue empty.
                         "queue.buffering.max.messages": 1_000_000,
                         "transaction.timeout.ms": 60_000,
                     },
@@ -81,11 +81,11 @@ class PageSender:
             self._producer.init_transactions(_TIMEOUT_SECONDS)
 
     def send(self, page: ChainedPage) -> None:
-        """Commit the page together with its source offset."""
+        """Commit the page and its source offset in one transaction."""
         with translated_errors(self._right):
             self._producer.begin_transaction()
-            # Faster than produce_batch, and Kafka has the first messages while the last ones are handed over.
-            # A deque of no length makes the calls faster than a loop.
+            # Faster than produce_batch, and Kafka receives the first messages while the last are produced. A
+            # deque of length 0 makes the calls faster than a loop.
             calls = map(
                 self._producer.produce,
                 repeat(self._topic),
@@ -98,7 +98,7 @@ class PageSender:
             self._producer.commit_transaction(_TIMEOUT_SECONDS)
 
     def commit_offsets(self, offsets: Iterable[SourceOffset]) -> None:
-        """Commit source offsets without a page, all or none."""
+        """Commit source offsets without a page, in one transaction."""
         with translated_errors(self._right):
             self._producer.begin_transaction()
             for offset in offsets:
@@ -114,13 +114,13 @@ class PageSender:
         )
 
     def offsets(self, needed: Collection[str] = ()) -> dict[str, SourceOffset]:
-        """Return what has been sent of this MRF and stream, by source_id.
+        """Return the source offsets of this MRF and stream, by source_id.
 
-        Reads to the end that the state topic had after our predecessor was fenced. Open transactions of other
-        producers may delay that; a read that stopped before them could miss our own record.
+        Reads to the end that the state topic had once the predecessor was fenced. Open transactions of other
+        producers may delay this; a read to the last stable offset could miss our own record.
 
         Raises:
-            StoppedError: the record of a source that is `needed` cannot be decoded.
+            StoppedError: the record of a `needed` source cannot be decoded.
         """
         records: dict[bytes, bytes] = {}
         place = TopicPartition(STATE_TOPIC, _STATE_PARTITION, OFFSET_BEGINNING)
@@ -136,20 +136,20 @@ class PageSender:
         return decoded(records, self._mrf, self._stream, needed)
 
     def is_topic_unused(self) -> bool:
-        """Return whether nothing was ever written to the topic, committed or not."""
+        """Return whether nothing was ever written to the topic, not even an aborted message."""
         places = [TopicPartition(self._topic, number) for number in range(self.topic_partitions)]
         return not any(offsets(self._admin, places, LATEST).values())
 
     def close(self) -> None:
-        """Give the client up; what it had not committed is aborted by its successor."""
+        """Close the client; its successor aborts the open transaction."""
         self._producer.purge()
-        # It fails, or warns, where a transaction cannot be aborted, as after a fence.
+        # It fails or warns if the transaction cannot be aborted, for example after fencing.
         with suppress(KafkaException), warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)
             self._producer.close()
 
     def _max_row_bytes(self, topic_bytes: int) -> int:
-        """Return what a row's key and JSON may have; raise ConfigurationError if that is too little."""
+        """Return the maximum size of a row's key and JSON; raise ConfigurationError if it is too small."""
         client_bytes = int(self._settings.get("message.max.bytes", _MESSAGE_BYTES))
         most = min(topic_bytes, client_bytes)
         if most < _LEAST_MESSAGE_BYTES:

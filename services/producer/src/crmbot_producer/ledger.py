@@ -1,4 +1,4 @@
-"""What the warehouse's ledger says of a topic, and what Kafka has beyond it."""
+"""A topic's positions in the warehouse's ledger, and the messages that Kafka has beyond them."""
 
 from collections.abc import Generator, Mapping
 from contextlib import closing
@@ -16,10 +16,10 @@ from crmbot_producer.committed import committed_messages
 def checked_positions(
     connection: Connection, kafka: Mapping[str, str], topic: str, partitions: int
 ) -> dict[int, Position]:
-    """Return where each of the topic's partitions stands; one that was never loaded is left out.
+    """Return the position of each of the topic's partitions, except those never loaded.
 
     Raises:
-        StoppedError: the ledger speaks of another topic of this name, or of messages that Kafka has lost.
+        StoppedError: the ledger covers another topic of this name, or messages that Kafka has lost.
     """
     admin = admin_client(kafka)
     identity = topic_id(admin, topic)
@@ -45,17 +45,17 @@ def committed_beyond(
 ) -> Generator[Message, None, None]:
     """Yield the committed messages that the ledger does not cover.
 
-    Offsets alone cannot tell: markers of transactions count too.
+    Comparing offsets is not enough: transaction markers have offsets, too.
 
     Args:
         kafka: the client's settings.
         topic: the topic.
-        partitions: how many it has.
-        positions: what the ledger covers.
-        lost_too: whether to pass over what Kafka has deleted, rather than to stop.
+        partitions: its number of partitions.
+        positions: the ledger's positions.
+        lost_too: whether to skip messages that Kafka has deleted, instead of stopping.
 
     Raises:
-        StoppedError: Kafka has deleted messages that were not loaded.
+        StoppedError: Kafka has deleted unloaded messages.
         TransientError, ConfigurationError: as `committed_messages`.
     """
     places = [

@@ -1,4 +1,4 @@
-"""Every metric of the producer."""
+"""All metrics of the producer."""
 
 from prometheus_client import Counter, Gauge, Histogram
 

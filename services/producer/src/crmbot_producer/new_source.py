@@ -1,4 +1,4 @@
-"""Gives a file that was restored from a backup a new identity, from the last row on that it shares."""
+"""Gives a file restored from a backup a new identity, after the last row shared with the warehouse."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -21,8 +21,8 @@ class NewSource(NamedTuple):
 
     Attributes:
         source_id: the new identity.
-        starts_after: the last row of the one before it.
-        unknown: sources of the stream that were sent and that the file does not know.
+        starts_after: the last row of the previous one.
+        unknown: sources of the stream that were sent but are not in the file.
     """
 
     source_id: str
@@ -36,26 +36,26 @@ def new_source(
     expected: int | None = None,
     former: Sequence[str] = (),
 ) -> NewSource:
-    """Add an identity to the file. Safe to run again after a failure: it then finishes what was begun.
+    """Add an identity to the file. Safe to run again after a failure, which completes the change.
 
-    A running producer is fenced, which ends with 3. The file is written first: a producer that starts then
-    finds a record beyond the end of its identity, and stops. The records are rebuilt as by `resend`, because
-    an identity that has ended sends no row that would show a gap before it.
+    A running producer is fenced and exits with 3. The file is written first: a producer that starts then
+    finds a record beyond the end of its identity and stops. The records are rebuilt as by `resend`, because
+    an ended identity sends no further row that would reveal a gap.
 
     Args:
         settings: the file and the warehouse.
         kafka: the client's settings.
-        expected: the last row that the operator believes to be shared.
-        former: sources that were identities of the file in the time that it has lost.
+        expected: the row that the operator believes to be the last shared one.
+        former: identities that the file got after the backup and lost in the restore.
 
     Raises:
         ConfigurationError: nothing is wrong with the file, not everything is loaded yet, another row is the
             last shared one, or the file cannot be written; nothing is changed.
         StoppedError: another producer fenced this command, or the topic is not the one that was loaded.
-        TransientError: the file, the broker or the warehouse is away.
+        TransientError: the file, the broker or the warehouse is unavailable.
     """
     with closing(BotFile(settings.database, settings.contract, settings.mrf)) as file:
-        file.identities()  # refuses another bot's file before a producer is fenced
+        file.identities()  # rejects another bot's file before a producer is fenced
         with closing(PageSender(kafka, settings.mrf, settings.stream, settings.topic)) as sender:
             recorded = sender.offsets()
             identities = file.identities()
@@ -82,7 +82,7 @@ def _plan(
 ) -> Plan:
     """Find where the present identity ends.
 
-    Raises what `new_source` raises.
+    Raises the errors of `new_source`.
     """
     identities = file.identities()
     present = identities[-1]
@@ -100,7 +100,7 @@ def _plan(
     if (
         shared.conflict is None
         and (sent_up_to <= present.starts_after or file.event_id(sent_up_to) is not None)
-        and (record is None or (record.sent_up_to is None and _is_there(file, record)))
+        and (record is None or (record.sent_up_to is None and _has_sent_rows(file, record)))
     ):
         raise ConfigurationError(
             f"nothing is wrong with {file.path}: it has all rows that were sent; nothing is changed. Start "
@@ -123,7 +123,7 @@ def _plan(
     return Plan(present, shared.newest, sent_up_to, lost)
 
 
-def _is_there(file: BotFile, record: SourceOffset) -> bool:
+def _has_sent_rows(file: BotFile, record: SourceOffset) -> bool:
     return all(file.event_id(row) == event_id for row, event_id in record.sent_rows)
 
 

@@ -1,7 +1,7 @@
-"""Which partition a row goes to.
+"""Assigns rows to partitions.
 
-The number of partitions that rows are spread over is part of the producer's state, so that a topic that gets
-more of them does not move leads: docs/decisions/0009-partitions-are-state.md.
+The number of partitions in use is part of the producer's state, so that adding partitions to the topic does
+not move leads: docs/decisions/0009-partitions-are-state.md.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,7 +13,7 @@ from crmbot_producer.sqlite import Identity
 
 
 def partitions_of(keys: Iterable[bytes], partitions: int) -> list[int]:
-    """Return the partition of each key, as librdkafka's partitioner "consistent" chooses it."""
+    """Return the partition of each key, like librdkafka's partitioner "consistent"."""
     return [crc32(key) % partitions for key in keys]
 
 
@@ -27,7 +27,7 @@ def partitions_in_use(sent: Sequence[SourceOffset], found: int) -> int:
 
     Args:
         sent: the source offsets of the file's identities, oldest first; all of a file share one number.
-        found: what the topic has now; a file of which nothing was sent yet takes it.
+        found: the topic's number, used if nothing of the file was sent yet.
     """
     return next((offset.partitions for offset in reversed(sent) if offset.partitions), found)
 
@@ -36,7 +36,7 @@ def check_topic(topic: str, partitions: int, found: int) -> None:
     """Check that the topic has the partitions that the file's rows are spread over.
 
     Raises:
-        ConfigurationError: if it has fewer.
+        ConfigurationError: it has fewer.
     """
     if found < partitions:
         raise ConfigurationError(

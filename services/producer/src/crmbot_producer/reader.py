@@ -1,4 +1,4 @@
-"""Reads an identity's rows page by page, and the next page while the one before it is sent."""
+"""Reads an identity's rows page by page, each page while the previous one is sent."""
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +11,7 @@ from crmbot_producer.sqlite_page import Page
 
 
 class Look(NamedTuple):
-    """What a snapshot of the file shows of an identity.
+    """An identity's unsent rows in one snapshot of the file.
 
     Attributes:
         page: rows to send, None if there are none.
@@ -25,15 +25,15 @@ class Look(NamedTuple):
 
 
 class PageReader:
-    """Reads the rows of one of a file's identities.
+    """Reads the rows of one identity of a file.
 
     Args:
-        file: the file; nobody else reads it meanwhile.
+        file: the file; only this reader may use it.
         stream: the stream's name.
-        identities: all identities that the file had when the session began, oldest first.
+        identities: the file's identities at the start of the session, oldest first.
         identity: the one to read.
-        page_rows: most rows of a page.
-        max_row_bytes: what a row's key and JSON may have together.
+        page_rows: maximum number of rows in a page.
+        max_row_bytes: maximum size of a row's key and JSON together.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class PageReader:
         self._max_row_bytes = max_row_bytes
 
     def looks(self, offset: SourceOffset, pause: Callable[[], object]) -> Generator[Look, None, None]:
-        """Yield what comes after an offset, without end; `pause` before looking again where nothing waits.
+        """Yield the rows after an offset, endlessly; call `pause` before polling again if there are no more.
 
         Raises:
             TransientError: the file got a new identity or cannot be read now.
@@ -66,9 +66,9 @@ class PageReader:
                 if look.page is not None:
                     offset = offset.moved_to(look.page.last_id, look.page.last_event_id)
                 if look.has_more:
-                    coming = executor.submit(self._look, offset)
+                    next_look = executor.submit(self._look, offset)
                     yield look
-                    look = coming.result()
+                    look = next_look.result()
                 else:
                     yield look
                     pause()
@@ -89,7 +89,7 @@ class PageReader:
 
 
 def checked_identities(file: BotFile, stream: str, known: Mapping[str, SourceOffset]) -> list[Identity]:
-    """Return the file's identities, each checked against what was sent under it.
+    """Return the file's identities, each checked against its source offset.
 
     Raises:
         StoppedError: the file was replaced or restored.

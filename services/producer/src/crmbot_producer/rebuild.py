@@ -1,4 +1,4 @@
-"""What a producer's records must be, by what the file, the warehouse and Kafka have."""
+"""Rebuilds a producer's records from the file, the warehouse and Kafka."""
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -37,8 +37,8 @@ class Rebuild:
         kafka: the client's settings.
         file: the bot's file.
         connection: the warehouse, in a transaction with one snapshot.
-        positions: where each partition stands in that snapshot.
-        found: the number of partitions that the topic has.
+        positions: the position of each partition in that snapshot.
+        found: the topic's number of partitions.
     """
 
     def __init__(
@@ -64,16 +64,16 @@ class Rebuild:
         """Return a record for each identity, oldest first, and the number of partitions that rows go to.
 
         Args:
-            identities: of the file, oldest first.
-            recorded: the records that there are, by source_id.
-            wanted: the number of partitions that the operator gives, None to find it.
+            identities: the file's identities, oldest first.
+            recorded: the existing records, by source_id.
+            wanted: the number of partitions given by the operator, None to determine it.
 
         Raises:
-            StoppedError: the file is not the one that was sent, or the number of partitions cannot be found.
+            StoppedError: the file is not the one that was sent, or the number of partitions is unknown.
         """
         ended = {identity.source_id for identity in to_close(identities, recorded)}
-        whole = {source_id: record for source_id, record in recorded.items() if source_id not in ended}
-        checked_identities(self._file, self._settings.stream, whole)
+        open_records = {source_id: record for source_id, record in recorded.items() if source_id not in ended}
+        checked_identities(self._file, self._settings.stream, open_records)
         agreed = [self._agreed(identity) for identity in identities]
         partitions = self._partitions(identities, recorded, wanted)
         in_kafka = newest_in_kafka(self._kafka, self._settings.topic, self._found, self._file)
@@ -104,12 +104,12 @@ class Rebuild:
         shared = compare(
             self._file.event_ids(identity),
             warehouse_rows(self._connection, self._settings.contract, self._settings.mrf, identity),
-            # Rows in an accepted gap are sent as those that follow the row before it.
+            # Rows in an accepted gap are sent as successors of the row before it.
             ceiling=min(self._gaps(identity.source_id).values(), default=identity.ends_at),
         )
         if shared.conflict is not None:
             raise self._restored(f"the warehouse has another row {shared.conflict}")
-        # If the file lacked this one, rows that get its id would pass for sent.
+        # If the file lacked this row, a new row with its id would count as sent.
         newest = max(self._last_ids(identity.source_id).values(), default=0)
         if newest and identity.lost_up_to is None and self._newest_loaded(identity.source_id) is None:
             raise self._restored(f"row {newest}, which the warehouse has, is missing")
@@ -148,7 +148,7 @@ class Rebuild:
         return partitions
 
     def _unread(self, sources: Sequence[str]) -> Generator[Place, None, None]:
-        """Yield lead and partition of the sources' messages in Kafka that are not loaded."""
+        """Yield lead and partition of the sources' unloaded messages in Kafka."""
         names = [f'"source_id":"{source_id}"'.encode() for source_id in sources]
         messages = committed_beyond(
             self._kafka, self._settings.topic, self._found, self._positions, lost_too=True
@@ -159,9 +159,9 @@ class Rebuild:
                 if key is None or value is None or partition is None:
                     continue
                 lead, text = bytes(key), bytes(value)
-                # Others' copies in other partitions tell nothing.
-                is_at_home = text.startswith(b'{"kafka_partition":%d,' % partition)
-                if is_at_home and any(name in text for name in names):
+                # Copies that others wrote to other partitions say nothing.
+                is_in_own_partition = text.startswith(b'{"kafka_partition":%d,' % partition)
+                if is_in_own_partition and any(name in text for name in names):
                     yield lead, partition
 
     def _newest(self, source_id: str) -> Iterator[Place]:
@@ -172,7 +172,7 @@ class Rebuild:
         yield from ((lead_id.encode(), partition) for lead_id, partition in rows)
 
     def _check_no_row_twice(self, identity: Identity, after: int, partitions: int) -> None:
-        """Raise StoppedError if a row that is loaded would be sent to another partition, and loaded again."""
+        """Raise StoppedError if a loaded row would be sent to another partition and loaded again."""
         query = sql.SQL(_LOADED_BEYOND).format(table=self._table)
         with self._connection.cursor(name="beyond") as cursor:
             cursor.itersize = _ROWS_FETCHED

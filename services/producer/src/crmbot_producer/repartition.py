@@ -1,4 +1,4 @@
-"""Spreads a file's rows over all partitions that its topic has now; the rows of a lead stay in order."""
+"""Spreads a file's new rows over all partitions of its topic; the rows of a lead stay in order."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -17,23 +17,23 @@ from crmbot_producer.sqlite import BotFile, Identity
 
 
 class Spread(NamedTuple):
-    """How many partitions rows are spread over, `before` and `now`; None before anything was sent."""
+    """Number of partitions that rows are spread over; `before` is None if nothing was sent yet."""
 
     before: int | None
     now: int
 
 
 def repartition(settings: RecoverySettings, kafka: Mapping[str, str]) -> Spread:
-    """Let the file's next rows go to all partitions of the topic.
+    """Spread the file's next rows over all partitions of the topic.
 
-    A lead may change partition only after its earlier rows are loaded. So a running producer is fenced, which
-    ends with 3, and what it committed has to be loaded. A producer started meanwhile fences this command,
-    which then changes nothing.
+    A lead may change partition only after its earlier rows are loaded. So a running producer is fenced and
+    exits with 3, and all messages it committed have to be loaded. A producer started meanwhile fences this
+    command, which then changes nothing.
 
     Raises:
         ConfigurationError: not everything is sent and loaded yet.
-        StoppedError: another producer fenced this command, or Kafka lost what was to be loaded.
-        TransientError: the file, the broker or the warehouse is away.
+        StoppedError: another producer fenced this command, or Kafka lost unloaded messages.
+        TransientError: the file, the broker or the warehouse is unavailable.
     """
     with closing(BotFile(settings.database, settings.contract, settings.mrf)) as file:
         identities = file.identities()
@@ -66,8 +66,8 @@ def _check_chains(
 ) -> None:
     """Raise ConfigurationError unless each chain ends in the ledger where the producer's record says.
 
-    Otherwise rows were lost, or a resend is under way: in another partition than before, a row that comes
-    again would be loaded twice, and one that was lost would be taken for foreign.
+    Otherwise rows were lost, or a resend is in progress: sent to another partition than before, a resent row
+    would be loaded twice, and a lost one would count as foreign.
     """
     for identity in identities:
         source_id, offset = identity.source_id, known.get(identity.source_id)

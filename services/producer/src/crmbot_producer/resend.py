@@ -1,4 +1,4 @@
-"""Rebuilds the producer's records from the warehouse, so that what the warehouse lacks is sent again."""
+"""Rebuilds the producer's records from the warehouse, so that missing rows are sent again."""
 
 from collections.abc import Mapping
 from contextlib import closing
@@ -27,28 +27,28 @@ class Resent(NamedTuple):
 
 
 def resend(settings: RecoverySettings, kafka: Mapping[str, str], wanted: int | None = None) -> Resent:
-    """Let the producer send again what the warehouse lacks. Safe to run again after a failure.
+    """Make the producer resend the rows that the warehouse lacks. Safe to run again after a failure.
 
-    A running producer is fenced, which ends with 3. The consumers are told to pass over messages behind a gap
-    that are in Kafka now, for these come again; then the records are committed.
+    A running producer is fenced and exits with 3. Resend orders make the consumers skip the messages that are
+    behind a gap in Kafka now, because they will be sent again; then the records are committed.
 
     Args:
         settings: the file and the warehouse.
         kafka: the client's settings.
-        wanted: the number of partitions to send to, where it cannot be found.
+        wanted: the number of partitions to send to, if it cannot be determined.
 
     Raises:
         StoppedError: the file is not the one that was sent, the topic is not the one that was loaded, the
-            number of partitions cannot be found, or another producer fenced this command.
-        TransientError: the file, the broker or the warehouse is away.
+            number of partitions is unknown, or another producer fenced this command.
+        TransientError: the file, the broker or the warehouse is unavailable.
     """
     topic = settings.topic
     with closing(BotFile(settings.database, settings.contract, settings.mrf)) as file:
-        file.identities()  # refuses another bot's file before a producer is fenced
+        file.identities()  # rejects another bot's file before a producer is fenced
         with closing(PageSender(kafka, settings.mrf, settings.stream, topic)) as sender:
             identities = file.identities()
             found = sender.topic_partitions
-            # After the producer was fenced: nothing is committed behind these but what it sends again.
+            # Read after fencing the producer: only resent rows can be committed beyond these ends.
             places = [TopicPartition(topic, number) for number in range(found)]
             ends = offsets(admin_client(kafka), places, LATEST)
             with snapshot(settings, is_read_only=True) as connection:

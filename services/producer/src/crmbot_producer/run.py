@@ -1,4 +1,4 @@
-"""The producer's loop: page after page from the bot's file to Kafka."""
+"""The producer's main loop: sends the bot's file to Kafka page by page."""
 
 import sys
 import threading
@@ -20,8 +20,8 @@ from crmbot_producer.source_offset import SourceOffset, nothing_sent
 from crmbot_producer.sqlite import BotFile, Identity
 from crmbot_producer.tail import check_records, newest_in_kafka
 
-# The reader's thread makes a page while this one hands over the page before it: with Python's 5 ms it would
-# wait that long each time it needs the interpreter.
+# The reader's thread builds the next page while this one produces the current page: with Python's default of
+# 5 ms it would wait that long each time it needs the interpreter.
 _SWITCH_SECONDS = 0.0005
 
 
@@ -29,7 +29,7 @@ class ProducerRun:
     """Sends new rows until `stop` is set.
 
     The work is done in sessions. A transient failure ends a session; the next one fences it, reads the source
-    offsets back and resumes from there, so that no failure needs a path of its own.
+    offsets back and resumes from them, so no failure needs its own recovery path.
     """
 
     def __init__(
@@ -48,8 +48,8 @@ class ProducerRun:
         """Return when `stop` is set.
 
         Raises:
-            ConfigurationError, StoppedError: what another try cannot mend.
-            StuckError: nothing was sent for STUCK_MINUTES, while the file grew.
+            ConfigurationError, StoppedError: a retry cannot help.
+            StuckError: nothing was sent for STUCK_MINUTES while the file grew.
         """
         sys.setswitchinterval(_SWITCH_SECONDS)
         while not self._stop.is_set():
@@ -59,25 +59,25 @@ class ProducerRun:
                 metrics.RETRIES.labels(*self._labels).inc()
                 self.health.set_unready(str(error))
                 self.health.beat()
-                self._look(str(error))
+                self._check_stuck(str(error))
                 self._logger.warning("waiting", reason=str(error))
                 self._stop.wait(self._backoff.next())
 
-    def _look(self, reason: str) -> None:
-        """Raise StuckError if nothing was sent for long while the file grows."""
+    def _check_stuck(self, reason: str) -> None:
+        """Raise StuckError if nothing was sent for STUCK_MINUTES while the file grew."""
         settings = self._settings
         try:
             with closing(BotFile(settings.database, settings.contract, settings.mrf)) as file:
                 newest = file.newest_id()
         except TransientError:
-            self._stuck.progressed()  # whether more waits is not known
+            self._stuck.progressed()  # the backlog is unknown
         else:
             self._stuck.look(newest, reason)
 
     def _session(self) -> None:
         settings = self._settings
         with closing(BotFile(settings.database, settings.contract, settings.mrf)) as file:
-            # Refuses another bot's file before a predecessor is fenced.
+            # Rejects another bot's file before the predecessor is fenced.
             sources = {identity.source_id for identity in file.identities()}
             with closing(PageSender(self._kafka, settings.mrf, settings.stream, settings.topic)) as sender:
                 newest = newest_in_kafka(self._kafka, settings.topic, sender.topic_partitions, file)
@@ -86,7 +86,7 @@ class ProducerRun:
                 if known:
                     check_records(settings.topic, settings.stream, newest, known)
                 else:
-                    self._begin(sender, identities)
+                    self._commit_first_records(sender, identities)
                 partitions = self._partitions(sender, sent_offsets(identities, known))
                 for identity in identities:
                     reader = PageReader(
@@ -107,11 +107,11 @@ class ProducerRun:
                     )
                     self._send(sender, reader, offset, partitions, is_present=is_present)
 
-    def _begin(self, sender: PageSender, identities: Sequence[Identity]) -> None:
-        """Commit the first records of an MRF and stream: from now on their absence means that they were lost.
+    def _commit_first_records(self, sender: PageSender, identities: Sequence[Identity]) -> None:
+        """Commit the first records of an MRF and stream: from then on, missing records were lost.
 
         Raises:
-            StoppedError: they were lost.
+            StoppedError: the topic is not empty, so earlier records were lost.
         """
         if not sender.is_topic_unused():
             raise StoppedError(
@@ -122,7 +122,7 @@ class ProducerRun:
         sender.commit_offsets(map(nothing_sent, identities))
 
     def _partitions(self, sender: PageSender, sent: Sequence[SourceOffset]) -> int:
-        """Return how many partitions rows go to: as many as before, whatever the topic has now."""
+        """Return the number of partitions in use, which partitions added to the topic do not change."""
         topic, stream, found = self._settings.topic, self._settings.stream, sender.topic_partitions
         partitions = partitions_in_use(sent, found)
         check_topic(topic, partitions, found)
@@ -143,7 +143,7 @@ class ProducerRun:
         *,
         is_present: bool,
     ) -> None:
-        """Send an identity's rows, and wait for more if it is the file's present one."""
+        """Send an identity's rows, and keep polling for more if it is the file's present one."""
         with closing(reader.looks(offset, self._pause)) as looks:
             for look in looks:
                 if self._stop.is_set():
@@ -163,7 +163,7 @@ class ProducerRun:
         self._stop.wait(self._settings.poll_seconds)
 
     def _send_page(self, sender: PageSender, page: ChainedPage) -> SourceOffset:
-        """Commit a page; return how far the identity is sent now."""
+        """Commit a page and return its source offset."""
         started = time.monotonic()
         sender.send(page)
         metrics.TRANSACTION_SECONDS.labels(*self._labels).observe(time.monotonic() - started)

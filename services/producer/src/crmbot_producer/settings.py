@@ -9,7 +9,7 @@ from crmbot_core.settings import Folder, LogSettings, MrfName, RetrySettings, St
 
 
 class FileSettings(LogSettings):
-    """Which of the bots' files a command is about: all that `crmbot-producer adopt` reads."""
+    """The bot's file that a command works on; all settings of `crmbot-producer adopt`."""
 
     mrf: MrfName = Field(description="macro-regional branch, mrf1 and so on")
     stream: StreamName = Field(description="actions or nature")
@@ -29,7 +29,7 @@ class FileSettings(LogSettings):
 
 
 class ProducerSettings(FileSettings, RetrySettings):
-    """What `crmbot-producer run` reads."""
+    """Settings of `crmbot-producer run`."""
 
     page_rows: int = Field(
         default=20_000, ge=1, le=100_000, description="rows read and sent in one Kafka transaction, at most"
@@ -40,18 +40,18 @@ class ProducerSettings(FileSettings, RetrySettings):
 
 
 class RecoverySettings(FileSettings, WarehouseSettings):
-    """What `crmbot-producer repartition`, `resend` and `new-source` read."""
+    """Settings of `crmbot-producer repartition`, `resend` and `new-source`."""
 
 
 class AuditSettings(LogSettings, WarehouseSettings):
-    """What `crmbot-producer audit` reads."""
+    """Settings of `crmbot-producer audit`."""
 
     mrf: MrfName = Field(description="macro-regional branch, mrf1 and so on")
     data_dir: Folder = Field(default=Path("data"), description="folder of the bot's actions.db and nature.db")
 
 
 class TopicSettings(LogSettings):
-    """What `crmbot-producer topics` reads."""
+    """Settings of `crmbot-producer topics`."""
 
     mrf: MrfName = Field(description="macro-regional branch, mrf1 and so on")
     partitions: int = Field(

@@ -1,4 +1,4 @@
-"""Where a bot's file and the warehouse have the same rows of a source, and where they part."""
+"""Finds the rows of a source that a bot's file and the warehouse share, and where the two diverge."""
 
 import heapq
 from collections.abc import Iterable, Iterator, Mapping
@@ -22,26 +22,26 @@ _LOADED = """
     SELECT transaction_id, event_id::text FROM {table}
     WHERE source_id = %s AND transaction_id > %s AND transaction_id <= %s ORDER BY transaction_id
 """
-# Only links of the chain are the source's own; others claim to be.
+# Only links of the chain are certain to come from the source.
 _REJECTED = """
     SELECT transaction_id, message_value FROM crm_bot_rejects
     WHERE topic = %s AND is_link AND source_id = %s AND transaction_id > %s AND transaction_id <= %s
     ORDER BY transaction_id
 """
 
-# transaction_id and event_id of a row; a dead letter may not tell the latter.
+# transaction_id and event_id of a row; the event_id of a dead letter may be unreadable.
 FileRow = tuple[int, str]
 WarehouseRow = tuple[int, str | None]
 
 
 class SharedRows(NamedTuple):
-    """How far a file and the warehouse agree about one identity.
+    """How far a file and the warehouse agree on the rows of one identity.
 
     Attributes:
         conflict: the first transaction_id at which they have different events, None if there is none.
         newest: the newest row before the conflict that both have.
-        complete: the newest row of the file up to which the warehouse lacks none.
-        behind: the first row behind the conflict that both have all the same, None if there is none.
+        complete: the newest row of the file up to which the warehouse has all rows.
+        behind: the first row after the conflict that both have nevertheless, None if there is none.
     """
 
     conflict: int | None
@@ -55,23 +55,23 @@ def compare(
 ) -> SharedRows:
     """Merge the rows of one identity of a file and of the warehouse, both in the order of transaction_id.
 
-    Rows that only one side has are no conflict. `complete` does not go beyond `ceiling`.
+    Rows that only one side has are no conflict. `complete` does not exceed `ceiling`.
     """
-    there = groupby(warehouse_rows, key=itemgetter(0))
-    place = next(there, None)
+    groups = groupby(warehouse_rows, key=itemgetter(0))
+    group = next(groups, None)
     newest: FileRow | None = None
     complete: FileRow | None = None
     is_complete = True
     conflict: int | None = None
     for row in file_rows:
-        while place is not None and place[0] < row[0]:
-            place = next(there, None)
-        if place is None:
+        while group is not None and group[0] < row[0]:
+            group = next(groups, None)
+        if group is None:
             break
-        if place[0] > row[0]:
+        if group[0] > row[0]:
             is_complete = False
             continue
-        events = {event_id for _, event_id in place[1]}
+        events = {event_id for _, event_id in group[1]}
         if conflict is not None:
             if row[1] in events:
                 return SharedRows(conflict, newest, complete, row)
@@ -89,9 +89,9 @@ def compare(
 def warehouse_rows(
     connection: Connection, stream: Stream, mrf: str, identity: Identity
 ) -> Iterator[WarehouseRow]:
-    """Yield the identity's rows in the order of transaction_id: loaded ones, and dead letters.
+    """Yield the identity's rows in the order of transaction_id, both loaded rows and dead letters.
 
-    Memory stays bounded. To be used up within the caller's transaction.
+    Memory stays bounded. Consume the rows within the caller's transaction.
     """
     bounds = (identity.source_id, identity.starts_after, identity.ends_at)
     loaded = sql.SQL(_LOADED).format(table=sql.Identifier(stream.table(mrf)))
@@ -99,22 +99,22 @@ def warehouse_rows(
         rows.itersize, rejects.itersize = _ROWS_FETCHED, _REJECTS_FETCHED
         rows.execute(loaded, bounds)
         rejects.execute(_REJECTED, (stream.topic(mrf), *bounds))
-        told = ((transaction_id, event_id_of(value)) for transaction_id, value in rejects)
-        yield from heapq.merge(rows, told, key=itemgetter(0))
+        rejected = ((transaction_id, event_id_of(value)) for transaction_id, value in rejects)
+        yield from heapq.merge(rows, rejected, key=itemgetter(0))
 
 
 def event_id_of(message: bytes | None) -> str | None:
-    """Return the event_id that a message tells, as `event_name` gives it; None if it cannot be read."""
+    """Return a message's event_id in the form of `event_name`; None if it cannot be read."""
     return event_id_in(fields_of(message))
 
 
 def event_id_in(fields: Mapping[str, Any]) -> str | None:
-    """Return the event_id among a message's fields, as `event_id_of` does."""
-    # A stub's may be a part of it.
+    """Return the event_id in a message's fields, like `event_id_of`."""
+    # A stub's event_id may be truncated.
     event_id = None if "stub" in fields else fields.get("event_id")
     if not isinstance(event_id, str):
         return None
     try:
         return event_name(event_id.encode(errors=AS_IT_IS))
-    except UnicodeEncodeError:  # half of a character, as JSON can spell it
+    except UnicodeEncodeError:  # a lone surrogate, which JSON can express
         return None

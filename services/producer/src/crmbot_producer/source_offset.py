@@ -1,4 +1,4 @@
-"""The source offset: how far a bot's file has been sent, and whether the file is still the same one."""
+"""The source offset: how far a bot's file has been sent, and the check that the file is the same."""
 
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -13,7 +13,7 @@ _BIGGEST = 2**63 - 1
 
 
 class SentRow(NamedTuple):
-    """A row that is in Kafka; its event_id is as `sqlite_page.event_name` gives it."""
+    """A row in Kafka; `event_id` in the form of `sqlite_page.event_name`."""
 
     transaction_id: int
     event_id: str
@@ -25,14 +25,13 @@ class SourceOffset:
 
     Attributes:
         source_id: the identity.
-        transaction_id: the row after which to resume: the newest one that was sent, or an older one while
-            rows are sent again; where nothing was sent, the one after which the identity starts.
-        event_id: of that row, as `sqlite_page.event_name` gives it; None where nothing was sent.
-        partitions: how many partitions rows are spread over; None means as many as the topic has.
-        last_ids: the end of the source's chain by partition, the last row that was sent to it.
-        sent_up_to: set by new-source, which closes an identity at `transaction_id`: the newest row that had
-            been sent by then.
-        newest: the newest row that was sent, while rows before it are sent again.
+        transaction_id: the row to resume after: the newest row sent, or an older one during a resend; if
+            nothing was sent, the row after which the identity starts.
+        event_id: of that row, in the form of `sqlite_page.event_name`; None if nothing was sent.
+        partitions: number of partitions that rows are spread over; None means all that the topic has.
+        last_ids: the last row sent to each partition: the end of the source's chain there.
+        sent_up_to: set when new-source closes the identity at `transaction_id`: the newest row sent by then.
+        newest: the newest row sent, while a resend has not reached it.
     """
 
     source_id: str
@@ -45,18 +44,18 @@ class SourceOffset:
 
     @property
     def newest_id(self) -> int:
-        """The newest row that was sent, as far as the record tells."""
+        """The newest row sent, according to the record."""
         newest = self.newest.transaction_id if self.newest else 0
         return max(self.transaction_id, self.sent_up_to or 0, newest, *self.last_ids.values())
 
     @property
     def sent_rows(self) -> list[SentRow]:
-        """The rows that are recorded with their events."""
+        """The rows whose event_id is recorded."""
         resumed_at = [] if self.event_id is None else [SentRow(self.transaction_id, self.event_id)]
         return resumed_at if self.newest is None else [*resumed_at, self.newest]
 
     def moved_to(self, transaction_id: int, event_id: str) -> "SourceOffset":
-        """Return the offset after the rows up to that one were sent."""
+        """Return the offset after all rows up to `transaction_id` were sent."""
         is_behind = self.newest is not None and self.newest.transaction_id > transaction_id
         return replace(
             self,
@@ -75,12 +74,12 @@ class SourceOffset:
             "sent_up_to": self.sent_up_to,
             "newest": self.newest,
         }
-        # In ASCII, so that an event_id that is not UTF-8 passes.
+        # ASCII, so that an event_id with invalid UTF-8 survives.
         return json.dumps(record, default=dict).encode("ascii")
 
     @staticmethod
     def decode(source_id: str, value: bytes) -> "SourceOffset":
-        """Read a record's value; raise ValueError if it is no source offset."""
+        """Decode a record's value; raise ValueError if it is not a source offset."""
         try:
             record = json.loads(value)
             newest = record["newest"]
@@ -106,18 +105,18 @@ def state_key(mrf: str, stream: str, source_id: str) -> bytes:
 
 
 def nothing_sent(identity: Identity) -> SourceOffset:
-    """Return the source offset of an identity of which nothing was sent."""
+    """Return the source offset of an identity before any row is sent."""
     return SourceOffset(identity.source_id, identity.starts_after, None)
 
 
 def newest_sent(after: int, record: SourceOffset | None, known: Iterable[SentRow | None]) -> SentRow | None:
-    """Return the newest row behind `after` that was sent, by what is recorded and known otherwise."""
+    """Return the newest row sent after `after`, according to the record and other `known` rows."""
     sent = [*known, *(record.sent_rows if record else ())]
     return max((row for row in sent if row and row.transaction_id > after), default=None)
 
 
 def to_close(identities: Sequence[Identity], recorded: Mapping[str, SourceOffset]) -> list[Identity]:
-    """Return the identities that the file has ended and whose records do not say so yet."""
+    """Return the identities that have ended in the file but not yet in their records."""
     return [
         identity
         for identity in identities[:-1]
@@ -135,11 +134,10 @@ def decoded(
 ) -> dict[str, SourceOffset]:
     """Return the source offsets of one MRF and stream, by source_id.
 
-    Records under other keys are another producer's, or nobody's, and ignored; so are those that cannot be
-    decoded.
+    Ignores records with other keys, and records that cannot be decoded.
 
     Raises:
-        StoppedError: the record of a source that is `needed` cannot be decoded.
+        StoppedError: the record of a `needed` source cannot be decoded.
     """
     prefix = state_key(mrf, stream, "")
     found = {}
@@ -171,13 +169,13 @@ def check_file(
     newest_id: int,
     event_id_of: Callable[[int], str | None],
 ) -> None:
-    """Check that a file's rows of one identity are those that were sent.
+    """Check that a file's rows of one identity are the ones that were sent.
 
     Args:
         path: the file, for the message.
         stream: its stream, for the message.
         identity: one of the file's identities.
-        offset: what has been sent of it.
+        offset: its source offset.
         is_present: whether it is the file's newest identity.
         newest_id: the file's greatest transaction_id.
         event_id_of: returns the event_id of a row of the file, None if there is no such row.
@@ -206,7 +204,7 @@ def check_file(
 def _difference(
     identity: Identity, row: int, event_id: str | None, event_id_of: Callable[[int], str | None]
 ) -> str | None:
-    """Say how the file differs from a row that was sent; None if it does not."""
+    """Describe how the file differs from a sent row; None if it does not."""
     found = event_id_of(row)
     if event_id is not None and found is None:
         return f"row {row}, which was sent, is missing"

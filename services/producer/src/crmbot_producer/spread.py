@@ -1,10 +1,10 @@
-"""Finds the number of partitions that rows are spread over, where the record of it is lost."""
+"""Finds the number of partitions that rows are spread over, if its record is lost."""
 
 from collections.abc import Iterable, Mapping
 
 from crmbot_producer.partitions import partitions_of
 
-# A row's lead (the message's key) and the partition that it lies in.
+# A row's lead (the message's key) and its partition.
 Place = tuple[bytes, int]
 
 
@@ -15,16 +15,16 @@ def chosen_partitions(
     recorded: int | None = None,
     wanted: int | None = None,
 ) -> int | None:
-    """Return the number of partitions to send to, None if it cannot be told.
+    """Return the number of partitions to send to, None if it cannot be determined.
 
-    Leads may only move where everything in Kafka is loaded, for then their rows stay in order.
+    Leads may change partition only if everything in Kafka is loaded, so that their rows stay in order.
 
     Args:
-        found: the number that the topic has now.
+        found: the topic's number of partitions.
         unread: rows in Kafka that are not loaded.
         newest: rows in the warehouse, newest first. Older ones may be spread over fewer partitions.
-        recorded: what the producer's record says, if there is one.
-        wanted: what the operator says.
+        recorded: the number in the producer's record, if there is one.
+        wanted: the number given by the operator, if any.
     """
     fits = set(range(1, found + 1))
     is_all_loaded = True
@@ -53,13 +53,13 @@ def _fitting(numbers: set[int], place: Place) -> set[int]:
 def first_that_comes_twice(
     loaded: Iterable[tuple[int, bytes, int]], partitions: int, last_ids: Mapping[int, int]
 ) -> int | None:
-    """Return the first loaded row that would be loaded again if rows were sent to so many partitions.
+    """Return the first loaded row that would be loaded again with this number of partitions.
 
-    A consumer knows a copy by the end of the source's chain in its partition: in another partition the chain
-    may end before the row.
+    A consumer recognises a duplicate by the end of the source's chain in its partition: in another partition
+    the chain may end before the row.
 
     Args:
-        loaded: transaction_id, lead and partition of a source's loaded rows that are sent again.
+        loaded: transaction_id, lead and partition of a source's loaded rows that will be sent again.
         partitions: the number of partitions.
         last_ids: the end of the source's chain by partition.
     """

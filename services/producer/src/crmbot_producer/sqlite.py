@@ -1,4 +1,4 @@
-"""The bot's file, read-only."""
+"""Read-only access to the bot's file."""
 
 import re
 import sqlite3
@@ -20,9 +20,9 @@ _BUSY_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class Identity:
-    """A source_id of the file and the rows that are its own: starts_after < transaction_id <= ends_at.
+    """A source_id of the file, which owns the rows with starts_after < transaction_id <= ends_at.
 
-    `lost_up_to` is its newest row that was sent before a restore took it away, None if none was.
+    `lost_up_to` is its newest row that was sent and then lost in a restore, None if none was lost.
     """
 
     source_id: str
@@ -33,12 +33,12 @@ class Identity:
 
 _NO_END = 2**63 - 1
 _MESSAGE_BYTES = 1_000_000
-_NO_UUID = "backslashreplace"  # bytes that are no text make no event_id that the warehouse could have
+_NEVER_A_UUID = "backslashreplace"  # turns invalid UTF-8 into an event_id that the warehouse cannot have
 _DIGEST_ROWS = 10_000
 
 
 class RowDigest(NamedTuple):
-    """A row for comparison: `digest` is that of `crmbot_core.contracts.digest`."""
+    """A row for comparison; see `crmbot_core.contracts.digest`."""
 
     transaction_id: int
     event_id: str
@@ -46,10 +46,10 @@ class RowDigest(NamedTuple):
 
 
 class BotFile:
-    """One database of a bot, opened read-only; for one thread at a time.
+    """A bot's database, opened read-only; for one thread at a time.
 
-    Raises everywhere:
-        TransientError: the file is missing, half made or locked; the bot may be about to put that right.
+    Every method raises:
+        TransientError: the file is missing, incomplete or locked, which the bot may be about to change.
         ConfigurationError: the file belongs to another MRF or stream.
         StoppedError: the file is damaged.
     """
@@ -60,7 +60,7 @@ class BotFile:
         self._mrf = mrf
         try:
             is_file = path.is_file()
-        except OSError as error:  # such as a name that is too long
+        except OSError as error:  # for example, the name is too long
             raise ConfigurationError(f"{path}: {error.strerror}; check DATA_DIR") from error
         if path.parent.is_file() or path.is_dir():
             raise ConfigurationError(f"{path} cannot be a file: check DATA_DIR")
@@ -84,7 +84,7 @@ class BotFile:
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
-        """Let all reads inside see one state of the file; the bot may be unable to commit meanwhile."""
+        """All reads inside see one snapshot; without WAL, the bot cannot commit meanwhile."""
         with self._errors():
             if self._was_replaced():
                 raise TransientError(f"{self.path} is not the file that was opened: opening it again")
@@ -93,11 +93,11 @@ class BotFile:
             yield
         finally:
             with self._errors():
-                if self._connection.in_transaction:  # some errors end it
+                if self._connection.in_transaction:  # some errors roll it back
                     self._connection.execute("COMMIT")
 
     def identities(self) -> list[Identity]:
-        """Return the file's identities, oldest first; the last one is the present one."""
+        """Return the file's identities, oldest first; the last one is present."""
         with self._errors():
             rows = self._connection.execute(
                 "SELECT source_id, stream, mrf, schema_version, starts_after, lost_up_to "
@@ -130,10 +130,10 @@ class BotFile:
     def page(
         self, identity: Identity, after: int, limit: int, max_bytes: int = _MESSAGE_BYTES
     ) -> Page | None:
-        """Return rows of the identity with transaction_id > `after`, None if there are none.
+        """Return the identity's rows with transaction_id > `after`, None if there are none.
 
-        At most `limit` rows, fewer where they are large. A row whose message and key exceed `max_bytes`, or
-        that has a BLOB, is a stub.
+        At most `limit` rows, fewer if they are large. A row whose message and key exceed `max_bytes`, or that
+        contains a BLOB, becomes a stub.
         """
         parameters = (SCHEMA_VERSION, identity.source_id, self._mrf, after, identity.ends_at, limit)
 
@@ -146,13 +146,13 @@ class BotFile:
             return self._page_query.read(self._connection, parameters, max_bytes, digest_text)
 
     def digests(self, identity: Identity) -> Iterator[RowDigest]:
-        """Yield a digest of each of the identity's rows, in order, with one page's digests in memory."""
+        """Yield the digest of each of the identity's rows, in order, with one page in memory."""
         after = identity.starts_after
         while True:
             page = (SCHEMA_VERSION, identity.source_id, self._mrf, after, identity.ends_at, _DIGEST_ROWS)
             with self._errors():
                 rows = [
-                    RowDigest(transaction_id, event_id.decode(errors=_NO_UUID), digest_of_text(text))
+                    RowDigest(transaction_id, event_id.decode(errors=_NEVER_A_UUID), digest_of_text(text))
                     for transaction_id, event_id, text in self._connection.execute(self._digest_sql, page)
                 ]
             yield from rows
@@ -176,14 +176,14 @@ class BotFile:
             after = rows[-1][0]
 
     def row_json(self, identity: Identity, transaction_id: int) -> bytes | None:
-        """Return a row's message without the chain's fields, None if there is no such row or none is made."""
+        """Return a row's message without the chain's fields, None if the row or message does not exist."""
         row = (SCHEMA_VERSION, identity.source_id, self._mrf, transaction_id - 1, transaction_id, 1)
         with self._errors():
             message = self._page_query.message(self._connection, row)
         return None if message is None else b"{" + message
 
     def event_id(self, transaction_id: int) -> str | None:
-        """Return a row's event_id as `sqlite_page.event_name` gives it, None if there is no such row."""
+        """Return a row's event_id in the form of `sqlite_page.event_name`, None if there is no such row."""
         with self._errors():
             row = self._connection.execute(
                 f"SELECT {as_bytes('event_id')} FROM {self._stream.name} WHERE transaction_id = ?",

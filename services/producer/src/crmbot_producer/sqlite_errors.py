@@ -1,4 +1,4 @@
-"""What SQLite's errors mean for a reader of the bot's file."""
+"""Converts SQLite's errors for readers of the bot's file."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from crmbot_core.errors import ConfigurationError, StoppedError, TransientError
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """Raise what `BotFile` raises in place of SQLite's errors."""
+    """Convert SQLite's errors to those of `BotFile`."""
     try:
         yield
     except sqlite3.OperationalError as error:

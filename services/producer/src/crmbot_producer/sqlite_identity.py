@@ -1,4 +1,4 @@
-"""Adds identities to the bot's file: the project writes nothing else to it, and this only when asked."""
+"""Adds identities to the bot's file: the only write to it, and only on an explicit command."""
 
 import sqlite3
 from collections.abc import Iterator, Mapping
@@ -19,13 +19,13 @@ _NOT_WRITABLE = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLIT
 
 
 class Plan(NamedTuple):
-    """What is to be written to the file.
+    """The planned change of the file.
 
     Attributes:
         present: the identity that ends.
-        shared: the last row of it that file and warehouse share, None if they share none.
-        sent_up_to: the newest row that was sent under it.
-        former: sources to add as identities without rows, and the newest row that was sent under each.
+        shared: its last row that file and warehouse share, None if they share none.
+        sent_up_to: the newest row sent under it.
+        former: sources to add as identities without rows, with the newest row sent under each.
     """
 
     present: Identity
@@ -39,7 +39,7 @@ class Plan(NamedTuple):
 
 
 def add_identity(settings: RecoverySettings, plan: Plan) -> None:
-    """Write the new identity to the bot's file, if that is still the file that the plan was made for.
+    """Write the new identity to the bot's file, unless the file has changed since the plan was made.
 
     Raises:
         ConfigurationError: the file cannot be written.
@@ -47,7 +47,7 @@ def add_identity(settings: RecoverySettings, plan: Plan) -> None:
     """
     path = settings.database
     with _writing(path) as connection:
-        if not _is_planned_for(connection, settings.stream, plan):
+        if not _matches_plan(connection, settings.stream, plan):
             raise TransientError(f"{path} has changed meanwhile; nothing is changed: run this again")
         connection.execute(
             "UPDATE source SET lost_up_to = max(coalesce(lost_up_to, 0), ?) WHERE source_id = ?",
@@ -65,9 +65,9 @@ def add_identity(settings: RecoverySettings, plan: Plan) -> None:
 
 
 def make_source(settings: FileSettings) -> str:
-    """Give a file without identities its first one, to which all rows belong, and return it.
+    """Add the first identity, which owns all rows, to a file that has none, and return its source_id.
 
-    Raises what `add_identity` raises.
+    Raises the errors of `add_identity`.
     """
     path, source_id = settings.database, str(uuid4())
     with _writing(path) as connection:
@@ -83,7 +83,7 @@ def make_source(settings: FileSettings) -> str:
 
 @contextmanager
 def _writing(path: Path) -> Iterator[sqlite3.Connection]:
-    """Make one transaction of what is written inside."""
+    """Open the file for writing, in one transaction."""
     try:
         with (
             closing(
@@ -101,7 +101,7 @@ def _writing(path: Path) -> Iterator[sqlite3.Connection]:
         raise TransientError(f"{path}: {error}; nothing is changed: run this again") from error
 
 
-def _is_planned_for(connection: sqlite3.Connection, table: str, plan: Plan) -> bool:
+def _matches_plan(connection: sqlite3.Connection, table: str, plan: Plan) -> bool:
     (present,) = connection.execute(
         "SELECT source_id FROM source WHERE stream = ? ORDER BY starts_after DESC, rowid DESC LIMIT 1",
         (table,),

@@ -1,4 +1,4 @@
-"""A page of rows: read in one step, or row by row where one of them cannot be carried."""
+"""Pages of rows: read in one step, or row by row if Kafka cannot carry one of them."""
 
 import json
 import sqlite3
@@ -15,8 +15,8 @@ AS_IT_IS = "surrogateescape"
 # Per-file constants, bound as parameters.
 PARAMETERS = {"schema_version": "?1", "source_id": "?2", "mrf": "?3"}
 PAGE = "WHERE transaction_id > ?4 AND transaction_id <= ?5 ORDER BY transaction_id LIMIT ?6"
-_PAGE_BYTES = 16 * 1024 * 1024  # a page of single rows ends here
-_ROW_BYTES = 3 * 1024  # limit of a page read at once, for each row; only unusual rows exceed it
+_PAGE_BYTES = 16 * 1024 * 1024  # limit of a page read row by row
+_ROW_BYTES = 3 * 1024  # limit per row of a page read in one step; only unusual rows exceed it
 _NO_LIMIT = 2**63 - 1
 _LONGEST_KEY = 1024
 _LONGEST_EVENT_ID = 200
@@ -26,13 +26,13 @@ class Page(NamedTuple):
     """Rows in the order of transaction_id.
 
     Attributes:
-        ids: transaction_ids, in digits.
-        leads: each row's lead_id, which chooses its partition.
-        keys: the messages' keys: the leads, or None for one that a stub cannot carry.
-        messages: JSON without its opening brace, which the chain's fields precede.
+        ids: transaction_ids as decimal digits.
+        leads: each row's lead_id, which determines its partition.
+        keys: the messages' keys: the leads, or None if a lead is too long for the key of a stub.
+        messages: JSON without its opening brace, to be prefixed with the chain's fields.
         last_id: transaction_id of the last row.
-        last_event_id: its event_id, as `event_name` gives it.
-        not_carried: why a stub stands for a row, by transaction_id.
+        last_event_id: its event_id, in the form of `event_name`.
+        not_carried: why a stub replaces a row, by transaction_id.
     """
 
     ids: Sequence[bytes]
@@ -66,10 +66,10 @@ class PageQuery:
         """Return a page, None if there are no rows.
 
         Args:
-            connection: the file, whose texts are bytes.
+            connection: the file, with bytes as text_factory.
             parameters: values of PARAMETERS and PAGE.
             max_bytes: a row becomes a stub if its message and key exceed this.
-            digest_text: returns what the digest of a row is made of, by transaction_id.
+            digest_text: returns the input of a row's digest, by transaction_id.
 
         Raises:
             sqlite3.Error: the file cannot be read.
@@ -83,14 +83,14 @@ class PageQuery:
         return page or self._read_single_rows(connection, parameters, max_bytes, digest_text)
 
     def message(self, connection: sqlite3.Connection, parameters: _Parameters) -> bytes | None:
-        """Return the message of the first row of a page, of whatever size; None if there is none."""
+        """Return the message of a page's first row, whatever its size; None if there is none."""
         row = connection.execute(self._single_rows, (*parameters, _NO_LIMIT)).fetchone()
         return None if row is None else row[-1]
 
     def _read_at_once(
         self, connection: sqlite3.Connection, parameters: _Parameters, max_bytes: int
     ) -> Page | None:
-        """Return a page of plain rows only; None also where there are no rows."""
+        """Return a page that has only plain rows, otherwise None; None also if there are no rows."""
         longest = max(_PAGE_BYTES, parameters[-1] * _ROW_BYTES)
         before = connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, longest)
         try:
@@ -102,7 +102,7 @@ class PageQuery:
             connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, before)
         last_id, message_bytes, joined_ids, joined_leads, joined_messages = row
         ids, leads, messages = joined_ids.split(b","), joined_leads.split(b"\n"), joined_messages.split(b"\n")
-        # A lead is no longer than its message; one with a line feed has become two.
+        # A lead is no longer than its message. A line feed has split a lead in two.
         if 2 * message_bytes > max_bytes or not len(ids) == len(leads) == len(messages):
             return None
         return Page(ids, leads, leads, messages, last_id, event_name(event_id), {})
@@ -143,19 +143,19 @@ class PageQuery:
 
 
 def event_name(event_id: bytes) -> str:
-    """Return an event_id as a source offset keeps it: itself, or its digest if it is long."""
+    """Return an event_id in the form kept in source offsets: itself, or its digest if it is long."""
     if len(event_id) > _LONGEST_EVENT_ID:
         return f"md5 {digest_of_text(event_id)}"
     return event_id.decode(errors=AS_IT_IS)
 
 
 def as_bytes(column: str) -> str:
-    """Return the expression of a value as bytes: a view of a bot's own tables may have NULL or a number."""
+    """Return the SQL of a value as bytes: a view of a bot's own tables may have NULL or a number."""
     return f"coalesce(CAST({column} AS BLOB), x'')"
 
 
 def stub(transaction_id: int, source_id: str, event_id: bytes, reason: Reason, digest_text: bytes) -> bytes:
-    """Return the `Stub` of a row as Page.messages has it."""
+    """Return the `Stub` of a row in the form of `Page.messages`."""
     fields = {
         "transaction_id": transaction_id,
         "source_id": source_id,
@@ -168,9 +168,9 @@ def stub(transaction_id: int, source_id: str, event_id: bytes, reason: Reason, d
 
 
 def _at_once_sql(stream: Stream) -> str:
-    """Return the query of a page as one row, so that SQLite makes it in one step while other threads run.
+    """Return the query of a page as one row, which SQLite builds in one step while other threads run.
 
-    JSON has no bare line feed, so line feeds part the messages.
+    Line feeds separate the messages, because JSON escapes them.
     """
     return (
         "SELECT max(transaction_id), max(length(message)), group_concat(transaction_id), "
@@ -180,7 +180,7 @@ def _at_once_sql(stream: Stream) -> str:
 
 
 def _single_rows_sql(stream: Stream) -> str:
-    """Return the query of rows with their JSON, or the reason why there is none."""
+    """Return the query of rows with their JSON, or the reason for a stub."""
     names = [column.name for column in stream.sqlite_columns]
     is_blob = f"'blob' IN ({', '.join(f'typeof({name})' for name in names)})"
     size = " + ".join(f"coalesce(length(CAST({name} AS BLOB)), 0)" for name in names)
@@ -193,9 +193,9 @@ def _single_rows_sql(stream: Stream) -> str:
 
 
 def _message(stream: Stream) -> str:
-    """Return the expression of a row's message as Page.messages has it.
+    """Return the SQL of a row's message in the form of `Page.messages`.
 
-    As a BLOB it is cut and measured fast: the characters of a text would be counted.
+    A BLOB, because substr and length are fast on it: on a text they count characters.
     """
     fields = ", ".join(f"'{c.name}', {PARAMETERS.get(c.name, c.name)}" for c in stream.row_columns)
     return f"substr(CAST(json_object({fields}) AS BLOB), 2)"

@@ -1,4 +1,4 @@
-"""The newest rows of a file that its topic has: they tell whether records of what was sent were lost."""
+"""Finds the newest rows of a file in its topic, to detect lost producer records."""
 
 from collections.abc import Callable, Collection, Generator, Mapping
 from contextlib import closing
@@ -14,12 +14,12 @@ from crmbot_producer.shared_rows import event_id_in
 from crmbot_producer.source_offset import SentRow, SourceOffset
 from crmbot_producer.sqlite import BotFile, Identity
 
-_REACH = 1_000  # offsets of a partition that are read at first
-_FURTHER = 100  # how many times more if they tell nothing
+_REACH = 1_000  # offsets per partition of the first read
+_REACH_FACTOR = 100  # factor for the next read of partitions without a result
 
 
 class Told(NamedTuple):
-    """What a message in its own partition says; `row` is None where that is not the whole event_id."""
+    """A message in its own partition; `row` is None if the message lacks the complete event_id."""
 
     partition: int
     source_id: str
@@ -29,16 +29,16 @@ class Told(NamedTuple):
 def check_records(
     topic: str, stream: str, newest: Mapping[str, SentRow], known: Mapping[str, SourceOffset]
 ) -> None:
-    """Check that Kafka has no row of the file behind what is recorded as sent.
+    """Check that Kafka has no newer row of the file than the records say.
 
     Args:
         topic: the file's topic.
         stream: its stream, for the message.
-        newest: by source_id, what `newest_in_kafka` found.
-        known: by source_id, the records; read after it, for another producer may send meanwhile.
+        newest: by source_id, the result of `newest_in_kafka`.
+        known: by source_id, the records; read them after `newest`, as another producer may send meanwhile.
 
     Raises:
-        StoppedError: it has one, so newer records were lost.
+        StoppedError: there is one, so the newest records were lost.
     """
     for source_id, row in newest.items():
         record = known.get(source_id)
@@ -55,31 +55,31 @@ def newest_in_kafka(
 ) -> dict[str, SentRow]:
     """Return the newest row of each of the file's sources among the newest messages of each partition.
 
-    Only rows that the file has count: anybody may send messages with other numbers. A partition is read back
-    until it has told of a row, of this file or of another one; at first not far.
+    Only rows that the file has count: anyone may send messages with other ids. Each partition is read further
+    and further back until it yields a message of this file or another one.
 
-    Raises what `committed_messages` raises.
+    Raises the errors of `committed_messages`.
     """
     identities = {identity.source_id: identity for identity in file.identities()}
     newest: dict[str, SentRow] = {}
-    silent, reach = set(range(partitions)), _REACH
-    while silent:
-        places = _starts(kafka, topic, silent, reach)
-        silent -= {place.partition for place, is_all in places if is_all}
-        with closing(_told(kafka, [place for place, _ in places])) as messages:
+    unresolved, reach = set(range(partitions)), _REACH
+    while unresolved:
+        places = _starts(kafka, topic, unresolved, reach)
+        unresolved -= {place.partition for place, is_all in places if is_all}
+        with closing(_told_from(kafka, [place for place, _ in places])) as messages:
             for told in messages:
-                silent.discard(told.partition)
+                unresolved.discard(told.partition)
                 row = sent_row(told, identities, file.event_id)
                 if row is not None:
                     newest[told.source_id] = max(row, newest.get(told.source_id, row))
-        reach *= _FURTHER
+        reach *= _REACH_FACTOR
     return newest
 
 
 def sent_row(
     told: Told, identities: Mapping[str, Identity], event_id_of: Callable[[int], str | None]
 ) -> SentRow | None:
-    """Return the row that a message is of, if the file has it under the same identity, and None otherwise."""
+    """Return the message's row if the file has it under the same identity, otherwise None."""
     identity, row = identities.get(told.source_id), told.row
     if identity is None or row is None or not identity.starts_after < row.transaction_id <= identity.ends_at:
         return None
@@ -89,7 +89,7 @@ def sent_row(
 def _starts(
     kafka: Mapping[str, str], topic: str, partitions: Collection[int], reach: int
 ) -> list[tuple[TopicPartition, bool]]:
-    """Return where each partition's newest messages begin, and whether these are all that it has."""
+    """Return the start of each partition's newest messages, and whether these are all it has."""
     places = [TopicPartition(topic, number) for number in sorted(partitions)]
     admin = admin_client(kafka)
     earliest, latest = offsets(admin, places, EARLIEST), offsets(admin, places, LATEST)
@@ -98,8 +98,8 @@ def _starts(
     return [(place, place.offset == earliest[topic, place.partition]) for place in places]
 
 
-def _told(kafka: Mapping[str, str], starts: list[TopicPartition]) -> Generator[Told, None, None]:
-    """Yield what messages from there on say, those that are in their own partition."""
+def _told_from(kafka: Mapping[str, str], starts: list[TopicPartition]) -> Generator[Told, None, None]:
+    """Yield the messages from `starts` on that are in their own partition."""
     with closing(committed_messages(kafka, starts)) as messages:
         for message in messages:
             if told := _read(message):

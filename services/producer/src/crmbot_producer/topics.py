@@ -1,4 +1,4 @@
-"""Makes the topics of an MRF, with the settings that the promises rest on."""
+"""Creates the topics of an MRF with the settings that the promises depend on."""
 
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
@@ -20,12 +20,12 @@ from crmbot_core.kafka import ADMIN_TIMEOUT_SECONDS, STATE_TOPIC, admin_client, 
 from crmbot_core.topic_settings import required_settings, topic_settings, wrong_settings
 from crmbot_producer.settings import TopicSettings
 
-# The whole topic is read at every start of a producer: keep it short.
+# A producer reads the whole topic at every start: keep it short.
 _SHORT = {"segment.ms": str(10 * 60 * 1000), "min.cleanable.dirty.ratio": "0.1"}
 
 
 class Topics(NamedTuple):
-    """Names of the topics that were made, and of those that got more partitions."""
+    """Names of the topics that were created, and of those that got more partitions."""
 
     made: list[str]
     raised: list[str]
@@ -34,12 +34,12 @@ class Topics(NamedTuple):
 def make_topics(
     kafka: Mapping[str, str], settings: TopicSettings, say: Callable[[str], None] = print
 ) -> Topics:
-    """Make the topics and partitions that are missing, and put wrong settings of topics right.
+    """Create missing topics and partitions, and correct wrong topic settings.
 
-    Safe to run twice and by two at once. `say` is told of each setting that is put right.
+    Idempotent, also when run concurrently. `say` receives a line for each corrected setting.
 
     Raises:
-        ConfigurationError: a topic has more partitions than it should, or the broker refuses.
+        ConfigurationError: a topic has more partitions than configured, or the broker refuses.
         TransientError: the broker does not answer.
     """
     admin = admin_client(kafka)
@@ -60,13 +60,13 @@ def make_topics(
             wait_for(answer, f"Create on topic {name}")
             made.append(name)
         except CrmBotError as error:
-            if not _already_there(error):
+            if not _already_exists(error):
                 raise
-    found_there = sorted(extra.keys() - set(made))
-    for topic in found_there:
-        _put_settings_right(admin, topic, say)
+    existing = sorted(extra.keys() - set(made))
+    for topic in existing:
+        _correct_settings(admin, topic, say)
     raised = []
-    for topic in found_there:
+    for topic in existing:
         if topic == STATE_TOPIC:
             continue
         found = partition_count(admin, topic)
@@ -81,7 +81,7 @@ def make_topics(
     return Topics(made, raised)
 
 
-def _put_settings_right(admin: AdminClient, topic: str, say: Callable[[str], None]) -> None:
+def _correct_settings(admin: AdminClient, topic: str, say: Callable[[str], None]) -> None:
     found = topic_settings(admin, topic)
     wrong = wrong_settings(admin, topic, found)
     if not wrong:
@@ -103,11 +103,11 @@ def _raise_partitions(admin: AdminClient, topic: str, partitions: int) -> None:
     try:
         wait_for(answers[topic], f"Alter on topic {topic}")
     except CrmBotError:
-        # Two at once: the other one was faster.
+        # A concurrent run has added them.
         if partition_count(admin, topic) != partitions:
             raise
 
 
-def _already_there(error: Exception) -> bool:
+def _already_exists(error: Exception) -> bool:
     cause = error.__cause__
     return isinstance(cause, KafkaException) and cause.args[0].code() == KafkaError.TOPIC_ALREADY_EXISTS
