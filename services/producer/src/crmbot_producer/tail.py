@@ -66,7 +66,7 @@ def newest_in_kafka(
     while unresolved:
         places = _starts(kafka, topic, unresolved, reach)
         unresolved -= {place.partition for place, is_all in places if is_all}
-        with closing(_told_from(kafka, [place for place, _ in places])) as messages:
+        with closing(_messages_from(kafka, [place for place, _ in places])) as messages:
             for told in messages:
                 unresolved.discard(told.partition)
                 row = sent_row(told, identities, file.event_id)
@@ -98,15 +98,15 @@ def _starts(
     return [(place, place.offset == earliest[topic, place.partition]) for place in places]
 
 
-def _told_from(kafka: Mapping[str, str], starts: list[TopicPartition]) -> Generator[Told, None, None]:
+def _messages_from(kafka: Mapping[str, str], starts: list[TopicPartition]) -> Generator[Told, None, None]:
     """Yield the messages from `starts` on that are in their own partition."""
     with closing(committed_messages(kafka, starts)) as messages:
         for message in messages:
-            if told := _read(message):
+            if told := _parsed(message):
                 yield told
 
 
-def _read(message: Message) -> Told | None:
+def _parsed(message: Message) -> Told | None:
     value, partition = message.value(), message.partition()
     fields = fields_of(None if value is None else bytes(value))
     source_id, transaction_id = fields.get("source_id"), fields.get("transaction_id")

@@ -1,1 +1,1 @@
-"""Takes over a file that a bot of somebody else's writes: checks it, then makes its `source` table."""
+"""Adopts the file of a third-party bot: checks it, then creates its `source` table."""

@@ -24,16 +24,16 @@ from crmbot_producer.sqlite_identity import make_source
 
 
 class Report(NamedTuple):
-    """What the check of a file found. Notes are no mismatches."""
+    """The result of a check. Notes are not mismatches."""
 
     mismatches: list[Mismatch]
     notes: list[str]
 
 
 class Adopted(NamedTuple):
-    """A file's identity, and the report of the check that was made before; None where none was made.
+    """A file's identity and the report of the check; the report is None if no check was made.
 
-    `source_id` is None if the file has none, because of its mismatches or because it was only to be checked.
+    `source_id` is None if the file has no identity: it has mismatches, or was only checked.
     """
 
     source_id: str | None
@@ -42,10 +42,10 @@ class Adopted(NamedTuple):
 
 
 def adopt(settings: FileSettings, *, check_only: bool = False) -> Adopted:
-    """Check a file, and make its `source` table if all is well; a file that has one stays as it is.
+    """Check a file and create its `source` table if there are no mismatches; an adopted file stays unchanged.
 
     Raises:
-        ConfigurationError: there is no such file, it belongs to another MRF or stream, or cannot be written.
+        ConfigurationError: the file does not exist, belongs to another MRF or stream, or cannot be written.
         TransientError: the file is busy.
         StoppedError: the file is damaged.
     """
@@ -72,7 +72,7 @@ def _opened(settings: FileSettings) -> sqlite3.Connection:
 
 
 def _check(file: BotFile, connection: sqlite3.Connection, stream: Stream) -> Report:
-    """Return the report; rows are looked at only where all columns are there to be read."""
+    """Return the report; rows are checked only if no column is missing."""
     mismatches = [*journal_mismatches(connection), *source_mismatches(connection)]
     if wrong_encoding := encoding_mismatches(connection):
         return Report(mismatches + wrong_encoding, [])

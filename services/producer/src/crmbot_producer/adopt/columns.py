@@ -1,4 +1,4 @@
-"""Whether the stream's table or view has the contract's columns."""
+"""Checks that the stream's table or view has the contract's columns."""
 
 from crmbot_core.contracts import Column, Stream
 from crmbot_core.contracts.models import ROUBLES_PATTERN
@@ -20,7 +20,7 @@ def absent(stream: Stream) -> Mismatch:
 
 
 def column_mismatches(stream: Stream, mapped: Mapped) -> list[Mismatch]:
-    """Return a mismatch for each column that is missing. The producer does not read further columns."""
+    """Return a mismatch for each missing column. The producer ignores additional columns."""
     found = []
     for name in missing_columns(stream, mapped):
         column = next(column for column in stream.sqlite_columns if column.name == name)
@@ -38,10 +38,10 @@ def column_mismatches(stream: Stream, mapped: Mapped) -> list[Mismatch]:
 
 
 def declared_mismatches(stream: Stream, mapped: Mapped) -> list[Mismatch]:
-    """Return a mismatch for each column whose declared type turns right values into others.
+    """Return a mismatch for each column whose declared type changes valid values.
 
-    SQLite stores the text 1300.50 as the number 1300.5 where a column is declared DECIMAL or NUMERIC. Other
-    texts that are no numbers stay what they are.
+    SQLite stores the text 1300.50 as the number 1300.5 in a column declared DECIMAL or NUMERIC. Text that is
+    not a number stays unchanged.
     """
     found = []
     for column in stream.sqlite_columns:

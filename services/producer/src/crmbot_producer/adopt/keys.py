@@ -1,4 +1,4 @@
-"""Whether rows can be told apart, and what a view may do to rows that were sent: seen by SQL alone."""
+"""Checks in SQL that keys are unique, and whether a view may change rows that were sent."""
 
 import re
 import sqlite3
@@ -7,39 +7,39 @@ from crmbot_producer.adopt.mismatch import Mismatch, quoted
 from crmbot_producer.adopt.structure import Mapped
 
 _SOURCE_COLUMNS = {"source_id", "stream", "mrf", "schema_version", "starts_after", "lost_up_to"}
-_DOUBLE = (
+_REPEATS = (
     "SELECT count(*), min(id) FROM (SELECT min(transaction_id) AS id FROM {table} WHERE {column} IS NOT NULL "
     "GROUP BY {column} HAVING count(*) > 1)"
 )
 
 
 def key_mismatches(connection: sqlite3.Connection, mapped: Mapped) -> list[Mismatch]:
-    """Return what is wrong with transaction_id and event_id over all rows."""
+    """Return the mismatches of transaction_id and event_id over all rows."""
     found = []
-    (unread,) = connection.execute(
+    (unsent,) = connection.execute(
         f"SELECT count(*) FROM {mapped.name} WHERE typeof(transaction_id) <> 'integer' OR transaction_id < 1"
     ).fetchone()
-    if unread:
+    if unsent:
         found.append(
             Mismatch(
-                f"transaction_id: no INTEGER from 1 in {unread} row{'s' if unread > 1 else ''}, which would "
+                f"transaction_id: no INTEGER from 1 in {unsent} row{'s' if unsent > 1 else ''}, which would "
                 "not be sent",
                 "let it be the INTEGER PRIMARY KEY of the table, from 1",
             )
         )
-    doubled, first = _doubled(connection, mapped, "transaction_id")
-    if doubled:
+    repeats, first = _repeats(connection, mapped, "transaction_id")
+    if repeats:
         found.append(
             Mismatch(
-                f"transaction_id: {doubled} value{'s' if doubled > 1 else ''} more than once, first {first}",
+                f"transaction_id: {repeats} value{'s' if repeats > 1 else ''} more than once, first {first}",
                 "join the other tables by a key of theirs, so that a row of yours stays one row",
             )
         )
-    doubled_events, first = _doubled(connection, mapped, "event_id")
-    if doubled_events and not doubled:
+    event_repeats, first = _repeats(connection, mapped, "event_id")
+    if event_repeats and not repeats:
         found.append(
             Mismatch(
-                f"event_id: {doubled_events} value{'s' if doubled_events > 1 else ''} more than once, first "
+                f"event_id: {event_repeats} value{'s' if event_repeats > 1 else ''} more than once, first "
                 f"transaction_id {first}",
                 mapped.new_event_ids(),
             )
@@ -48,7 +48,7 @@ def key_mismatches(connection: sqlite3.Connection, mapped: Mapped) -> list[Misma
 
 
 def source_mismatches(connection: sqlite3.Connection) -> list[Mismatch]:
-    """Return the mismatch of a file whose bot has a table `source` for something else."""
+    """Return the mismatch of a file whose bot uses a table `source` for something else."""
     kind = connection.execute(
         "SELECT type FROM sqlite_master WHERE name = 'source' COLLATE NOCASE"
     ).fetchone()
@@ -61,22 +61,22 @@ def source_mismatches(connection: sqlite3.Connection) -> list[Mismatch]:
 
 
 def has_identity(connection: sqlite3.Connection, stream: str, mrf: str) -> bool:
-    """Tell whether the stream has an identity in the file, or the file is another bot's altogether.
+    """Return whether the stream has an identity in the file, or the file belongs to another bot.
 
-    A database may hold both streams: then the other one's identity alone says nothing.
+    A database may hold both streams: then the other stream's identity does not count.
     """
     if _source_columns(connection) != _SOURCE_COLUMNS:
         return False
-    is_there = "SELECT 1 FROM sqlite_master WHERE name = :stream COLLATE NOCASE AND type IN ('table', 'view')"
+    exists = "SELECT 1 FROM sqlite_master WHERE name = :stream COLLATE NOCASE AND type IN ('table', 'view')"
     found = connection.execute(
-        f"SELECT 1 FROM source WHERE stream = :stream OR mrf <> :mrf OR NOT EXISTS ({is_there})",
+        f"SELECT 1 FROM source WHERE stream = :stream OR mrf <> :mrf OR NOT EXISTS ({exists})",
         {"stream": stream, "mrf": mrf},
     ).fetchone()
     return found is not None
 
 
 def notes(connection: sqlite3.Connection, mapped: Mapped) -> list[str]:
-    """Return what is no mismatch, but makes rows that were sent change, or others appear behind them."""
+    """Return warnings: ways in which sent rows may change, or rows may appear behind them."""
     found = []
     if mapped.other_tables:
         found.append(
@@ -108,6 +108,6 @@ def _source_columns(connection: sqlite3.Connection) -> set[str]:
     return {row[1] for row in connection.execute("PRAGMA table_info(source)")}
 
 
-def _doubled(connection: sqlite3.Connection, mapped: Mapped, column: str) -> tuple[int, int]:
-    count, first = connection.execute(_DOUBLE.format(table=mapped.name, column=column)).fetchone()
+def _repeats(connection: sqlite3.Connection, mapped: Mapped, column: str) -> tuple[int, int]:
+    count, first = connection.execute(_REPEATS.format(table=mapped.name, column=column)).fetchone()
     return count, first

@@ -1,4 +1,4 @@
-"""What a file has otherwise than the contract wants it, and how to mend it: pure text."""
+"""Mismatches between a file and the contract, and the SQL that fixes them: pure text."""
 
 import re
 from typing import Any, NamedTuple
@@ -15,14 +15,14 @@ _EXPECTED = {
     TIMESTAMP_PATTERN: "UTC as 2026-02-28T09:30:00.250Z",
     ROUBLES_PATTERN: "roubles as 1300.50",
 }
-_MILLISECONDS = 10**11  # a number of seconds since 1970 is smaller for three thousand years
+_MILLISECONDS = 10**11  # seconds since 1970 stay smaller for three thousand years
 _ROUBLES_END = 10**12
-_DAY_FIRST = re.compile(r"\d{4}-\d\d-\d\d")  # what SQLite's date functions read
+_ISO_DATE = re.compile(r"\d{4}-\d\d-\d\d")  # readable by SQLite's date functions
 _ISO = "'%Y-%m-%dT%H:%M:%fZ'"
 
 
 class Mismatch(NamedTuple):
-    """One line of the report: what is wrong, and the SQL or the words that mend it."""
+    """One line of the report: the problem, and the SQL or the instruction that fixes it."""
 
     problem: str
     mend: str
@@ -32,7 +32,7 @@ class Mismatch(NamedTuple):
 
 
 class Wrong(NamedTuple):
-    """A kind of value that a field may not have: its storage class and what is wrong with it."""
+    """A kind of invalid value of a field: its storage class and what is wrong with it."""
 
     field: str
     storage: str
@@ -40,18 +40,18 @@ class Wrong(NamedTuple):
 
 
 def quoted(name: str) -> str:
-    """Return a name as SQL has it."""
+    """Return a name as a quoted SQL identifier."""
     return '"' + name.replace('"', '""') + '"'
 
 
 def field_schema(stream: Stream, field: str) -> dict[str, Any]:
-    """Return the JSON Schema of a field, of the value where it may be null."""
+    """Return the JSON Schema of a field, without null if it is nullable."""
     schema: dict[str, Any] = stream.model.model_json_schema()["properties"][field]
     return next((option for option in schema.get("anyOf", []) if option["type"] != "null"), schema)
 
 
 def expected(schema: dict[str, Any]) -> str:
-    """Say what a field's values look like."""
+    """Describe the valid values of a field."""
     if "enum" in schema:
         return f"one of {', '.join(schema['enum'])}"
     if schema["type"] == "integer":
@@ -62,7 +62,7 @@ def expected(schema: dict[str, Any]) -> str:
 
 
 def wrong(field: str, value: object, error_type: str) -> Wrong:
-    """Return the kind of a wrong value, by what pydantic says of it."""
+    """Return the kind of an invalid value, from pydantic's error type."""
     if value is None:
         return Wrong(field, "null", "NULL")
     if isinstance(value, int | float):
@@ -78,7 +78,7 @@ def wrong(field: str, value: object, error_type: str) -> Wrong:
 
 
 def expression(wrong: Wrong, schema: dict[str, Any], value: object, *, is_nullable: bool) -> str | None:
-    """Return the SQL of a value as the contract wants it; None where only a person knows it."""
+    """Return the SQL that converts a value to the contract's form; None if it cannot be derived."""
     name = wrong.field
     if wrong.what in ("TEXT that is not UTF-8", "INTEGER out of range"):
         return None
@@ -101,7 +101,7 @@ def _time(wrong: Wrong, value: object) -> str | None:
     if isinstance(value, int | float):
         is_milliseconds = abs(value) >= _MILLISECONDS
         return f"strftime({_ISO}, {name}{' / 1000.0' if is_milliseconds else ''}, 'unixepoch')"
-    is_readable = isinstance(value, str) and _DAY_FIRST.match(value)
+    is_readable = isinstance(value, str) and _ISO_DATE.match(value)
     return f"strftime({_ISO}, {name})" if is_readable else None
 
 

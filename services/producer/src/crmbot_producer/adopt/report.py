@@ -1,4 +1,4 @@
-"""Says what `adopt` found and did."""
+"""Prints the result of `adopt`."""
 
 import click
 

@@ -1,4 +1,4 @@
-"""How a file is built: the stream's table or view, its columns, and the table whose ids it shows."""
+"""Structure of a file: the stream's table or view, its columns, and the table that its ids come from."""
 
 import re
 import sqlite3
@@ -10,7 +10,7 @@ from crmbot_producer.adopt.mismatch import NEW_UUID, Mismatch, quoted
 _RANGE = re.compile(r"SEARCH .* USING INTEGER PRIMARY KEY \(rowid>\? AND rowid<\?\)")
 _SORTS = ("TEMP B-TREE FOR ORDER BY", "CO-ROUTINE", "MATERIALIZE", "COMPOUND QUERY")
 # Without any condition.
-_KEEPS_ROWS = re.compile(
+_NO_DELETE = re.compile(
     r"BEFORE\s+DELETE\s+ON\s+\S.*?\sBEGIN\s+SELECT\s+RAISE\s*\(\s*(ABORT|FAIL|ROLLBACK)\s*,\s*'[^']*'\s*\)\s*;",
     re.I | re.S,
 )
@@ -21,12 +21,12 @@ class Mapped:
     """The stream's table or view in the bot's file.
 
     Attributes:
-        name: that of the stream.
+        name: the stream's name.
         is_view: whether it is a view.
-        columns: names of its columns in lower case, and the types that they are declared with.
-        id_table: the table whose INTEGER PRIMARY KEY is the transaction_id, None if there is none such.
-        id_column: that column of the table; None if the table has only SQLite's own rowid.
-        other_tables: the tables that a view reads besides.
+        columns: the declared types of its columns by name, in lower case.
+        id_table: the table whose INTEGER PRIMARY KEY is the transaction_id, None if there is none.
+        id_column: that column of the table; None if the table has only SQLite's implicit rowid.
+        other_tables: other tables that a view reads.
     """
 
     name: str
@@ -37,7 +37,7 @@ class Mapped:
     other_tables: tuple[str, ...] = ()
 
     def new_event_ids(self) -> str:
-        """Return the SQL that gives each row of the table a UUID that stays."""
+        """Return the SQL that gives each row of the table a permanent UUID."""
         table, id_column = quoted(self.id_table or self.name), quoted(self.id_column or "rowid")
         column = "crmbot_event_id" if self.is_view else "event_id"
         trigger = quoted(f"{self.id_table}_event_id")
@@ -77,7 +77,7 @@ def found(connection: sqlite3.Connection, stream: Stream) -> Mapped | None:
 
 
 def id_mismatches(connection: sqlite3.Connection, mapped: Mapped) -> list[Mismatch]:
-    """Return what is wrong with the ids: pages are read by them, and none may ever be given twice."""
+    """Return the mismatches of the ids: pages are read by id, and no id may ever be reused."""
     if mapped.id_table is None:
         return [
             Mismatch(
@@ -123,7 +123,7 @@ def _has_autoincrement(connection: sqlite3.Connection, table: str) -> bool:
 
 def _keeps_rows(trigger: tuple[str]) -> bool:
     (sql,) = trigger
-    match = _KEEPS_ROWS.search(sql)
+    match = _NO_DELETE.search(sql)
     return match is not None and re.search(r"\bWHEN\b", sql[: match.end()], re.I) is None
 
 
@@ -152,28 +152,28 @@ def journal_mismatches(connection: sqlite3.Connection) -> list[Mismatch]:
 
 
 def _tables(connection: sqlite3.Connection, stream: Stream) -> tuple[str | None, tuple[str, ...]]:
-    """Return the table whose rowid a page is read by, as SQLite plans it, and the others that are read."""
+    """Return the table whose rowid SQLite reads a page by, according to its plan, and the other tables."""
     columns = ", ".join(column.name for column in stream.sqlite_columns)
     page = (
         f"SELECT {columns} FROM {stream.name} WHERE transaction_id > ? AND transaction_id <= ? "
         "ORDER BY transaction_id LIMIT ?"
     )
     steps = connection.execute(f"EXPLAIN QUERY PLAN {page}", (0, 1, 1)).fetchall()
-    plan = [step[-1] for step in steps if step[1] == 0]  # not those inside a subquery of a column
-    # The plan has only the tables' aliases; the program opens them by their root pages.
-    program = connection.execute(f"EXPLAIN {page}", (0, 1, 1)).fetchall()
-    opened = {operation[2]: operation[3] for operation in program if operation[1] == "OpenRead"}
+    plan = [step[-1] for step in steps if step[1] == 0]  # without the subqueries of columns
+    # The plan has only the tables' aliases; the bytecode opens tables by their root pages.
+    bytecode = connection.execute(f"EXPLAIN {page}", (0, 1, 1)).fetchall()
+    opened = {operation[2]: operation[3] for operation in bytecode if operation[1] == "OpenRead"}
     names = dict(connection.execute("SELECT rootpage, tbl_name FROM sqlite_master WHERE rootpage > 0"))
     id_table = None
     if _RANGE.match(plan[0]) and not any(word in step for step in plan for word in _SORTS):
-        cursor = next(operation[2] for operation in program if operation[1].startswith("SeekG"))
+        cursor = next(operation[2] for operation in bytecode if operation[1].startswith("SeekG"))
         id_table = names[opened[cursor]]
     others = {names[root] for root in opened.values() if root in names} - {id_table}
     return id_table, tuple(sorted(others))
 
 
 def _id_column(connection: sqlite3.Connection, table: str) -> str | None:
-    """Return a table's INTEGER PRIMARY KEY."""
+    """Return a table's INTEGER PRIMARY KEY, None if it has none."""
     keys = [row[1:3] for row in connection.execute(f"PRAGMA table_info({quoted(table)})") if row[5]]
     if len(keys) != 1 or keys[0][1].upper() != "INTEGER":
         return None

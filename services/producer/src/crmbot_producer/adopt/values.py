@@ -1,4 +1,4 @@
-"""Which values of a file break the contract: rows are checked as the messages that would be sent of them."""
+"""Finds values that violate the contract: rows are checked as the messages the producer would send."""
 
 import json
 import sqlite3
@@ -25,7 +25,7 @@ _EVERY_ROW = Identity(str(UUID(int=0)), 0, 2**63 - 1)
 
 
 class First(NamedTuple):
-    """The first row with a wrong value. The value stays here: reports don't quote rows."""
+    """The first row with an invalid value. Reports never quote the value."""
 
     transaction_id: int
     value: Any
@@ -33,7 +33,7 @@ class First(NamedTuple):
 
 @dataclass
 class Tally:
-    """How often each kind of wrong value was found, and where first."""
+    """How often each kind of invalid value was found, and the first row of each."""
 
     rows: int = 0
     counts: Counter[Wrong] = field(default_factory=Counter)
@@ -47,7 +47,7 @@ class Tally:
 def value_mismatches(
     file: BotFile, connection: sqlite3.Connection, stream: Stream, mapped: Mapped
 ) -> list[Mismatch]:
-    """Read the whole file and return a mismatch for each kind of wrong value, with one page in memory."""
+    """Read the whole file and return a mismatch for each kind of invalid value, with one page in memory."""
     tally = Tally()
     check = BatchCheck(stream)
     for page in _pages(file):
@@ -55,8 +55,8 @@ def value_mismatches(
         for position, _ in check([_CHAIN + message for message in page.messages]).rejected:
             transaction_id = int(page.ids[position])
             is_stub = transaction_id in page.not_carried
-            if is_stub or not _explain(stream, page.messages[position], transaction_id, tally):
-                _explain_stored(stream, connection, transaction_id, tally)
+            if is_stub or not _count_errors(stream, page.messages[position], transaction_id, tally):
+                _count_stored(stream, connection, transaction_id, tally)
     return [_mismatch(stream, mapped, wrong, tally) for wrong in sorted(tally.counts, key=_first_of(tally))]
 
 
@@ -71,10 +71,10 @@ def _pages(file: BotFile) -> Iterator[Page]:
         after = page.last_id
 
 
-def _explain(stream: Stream, message: bytes, transaction_id: int, tally: Tally) -> bool:
-    """Count what pydantic says of a message; tell whether it is one: SQLite writes infinity into JSON."""
+def _count_errors(stream: Stream, message: bytes, transaction_id: int, tally: Tally) -> bool:
+    """Count pydantic's errors; return whether the message is JSON: with infinity, SQLite's is not."""
     try:
-        # A text that is not UTF-8 becomes one that pydantic refuses.
+        # Turns invalid UTF-8 into text that pydantic rejects.
         values = json.loads((_CHAIN + message).decode(errors=AS_IT_IS))
         stream.model.model_validate(values)
     except ValidationError as error:
@@ -86,10 +86,10 @@ def _explain(stream: Stream, message: bytes, transaction_id: int, tally: Tally) 
     return True
 
 
-def _explain_stored(
+def _count_stored(
     stream: Stream, connection: sqlite3.Connection, transaction_id: int, tally: Tally
 ) -> None:
-    """Count the BLOBs and REALs of a row of which no message is made, or else its longest value."""
+    """Count the BLOBs and REALs of a row without a message, or else its longest value."""
     names = [column.name for column in stream.sqlite_columns]
     wanted = ", ".join(f"typeof({name}), length(CAST({name} AS BLOB))" for name in names)
     row = connection.execute(
@@ -123,7 +123,7 @@ def _mismatch(stream: Stream, mapped: Mapped, wrong: Wrong, tally: Tally) -> Mis
 
 
 def _mend(mapped: Mapped, wrong: Wrong, sql: str | None, *, is_every_row: bool) -> str:
-    """Return the SQL that mends a field: the view's expression, or an UPDATE of the bot's table."""
+    """Return the SQL that fixes a field: the view's expression, or an UPDATE of the bot's table."""
     name, is_kind = wrong.field, f"typeof({wrong.field}) = '{wrong.storage}'"
     if name == "event_id" and sql is None and mapped.id_table:
         return mapped.new_event_ids()

@@ -1,6 +1,6 @@
-"""The comparison of a source's rows in the bot's file with those in the warehouse: pure.
+"""Compares a source's rows in the bot's file with those in the warehouse: pure functions.
 
-Everything comes in the order of transaction_id and is read once, so that memory does not depend on the rows.
+All inputs are in the order of transaction_id and read once, so memory does not depend on the number of rows.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -35,10 +35,10 @@ class Difference(NamedTuple):
 
 
 class DeadLetter(NamedTuple):
-    """A dead letter that says it is of a row.
+    """A dead letter that claims to be of a row.
 
-    `is_link` tells whether its source's chain goes through it; `replayed_as` is the row that stands in the
-    table at its place, None if there is none.
+    `is_link` tells whether it is part of its source's chain; `replayed_as` is the row in the table that
+    replaced it, None if there is none.
     """
 
     transaction_id: int
@@ -56,17 +56,17 @@ def differences(
     is_of_row: Callable[[DeadLetter, RowDigest], bool],
     up_to: int,
 ) -> Iterator[Difference]:
-    """Yield where the rows of one source differ, and which rows are accounted for in another way.
+    """Yield the differences between the rows of one source, and the rows accounted for in another way.
 
-    Copies of a row under the same number and event are not named here: `twice` is of the whole table.
+    Duplicates with the same id and event are not reported here: `twice` is checked over the whole table.
 
     Args:
         identity: the source.
-        file: its rows in the bot's file, each id once.
-        warehouse: its rows in the warehouse, an id as often as it is there.
-        dead_letters: its dead letters, an id as often as it is there.
-        is_of_row: tells whether a dead letter is of the very row; one that only bears its number is not.
-        up_to: newer rows of the file may be on their way.
+        file: its rows in the bot's file, with unique ids.
+        warehouse: its rows in the warehouse; ids may repeat.
+        dead_letters: its dead letters; ids may repeat.
+        is_of_row: tells whether a dead letter is of exactly this row, not only of its id.
+        up_to: newer rows of the file may still be in transit.
     """
     rows, letters = _Ordered(warehouse), _Ordered(dead_letters)
 
@@ -74,7 +74,7 @@ def differences(
         return Difference(kind, identity.source_id, row.transaction_id, row.event_id)
 
     def surplus(row: RowDigest) -> Difference:
-        # Of an identity that lost all its rows, ends_at is another one's: it may lie anywhere.
+        # If an identity lost all its rows, ends_at belongs to another one and may have any value.
         lost_after = identity.ends_at if identity.ends_at > identity.starts_after else 0
         is_lost = lost_after < row.transaction_id <= (identity.lost_up_to or 0)
         return difference("lost" if is_lost else "extra", row)
@@ -109,26 +109,26 @@ _Item = TypeVar("_Item", bound=_Numbered)
 
 
 class _Ordered(Generic[_Item]):
-    """Items in the order of their numbers, of which `next` is the first that was not taken."""
+    """Items in the order of transaction_id, consumed with one item of lookahead."""
 
     def __init__(self, items: Iterable[_Item]) -> None:
         self._items = iter(items)
         self._next = next(self._items, None)
 
     def at(self, transaction_id: int) -> Iterator[_Item]:
-        """Take the items of that number; those before it are dropped."""
+        """Consume the items with this id; drop those before it."""
         for item in self.below(transaction_id + 1):
             if item.transaction_id == transaction_id:
                 yield item
 
     def below(self, transaction_id: int) -> Iterator[_Item]:
-        """Take the items below that number."""
+        """Consume the items below this id."""
         while self._next is not None and self._next.transaction_id < transaction_id:
             item, self._next = self._next, next(self._items, None)
             yield item
 
     def rest(self) -> Iterator[_Item]:
-        """Take all items."""
+        """Consume all remaining items."""
         while self._next is not None:
             item, self._next = self._next, next(self._items, None)
             yield item

@@ -1,4 +1,4 @@
-"""Tells whether a dead letter is of the very row that it names."""
+"""Decides whether a dead letter is really of the row that it names."""
 
 import json
 import re
@@ -7,34 +7,34 @@ from collections.abc import Callable
 from crmbot_producer.audit.compare import DeadLetter
 from crmbot_producer.sqlite import RowDigest
 
-# What the producer writes before a row's own fields: where the message stands.
+# The chain's fields, which the producer writes before a row's own.
 _CHAIN = re.compile(rb'\{"kafka_partition":[0-9]+,"previous_id":[0-9]+,')
 
 
 def is_of_row(
     letter: DeadLetter, row: RowDigest, source_id: str, row_json: Callable[[int], bytes | None]
 ) -> bool:
-    """Tell whether a dead letter holds this row as the producer sends it, or is its stub.
+    """Return whether a dead letter contains this row as the producer sends it, or is its stub.
 
     Args:
-        letter: whatever somebody sent.
+        letter: may come from anyone.
         row: of the bot's file.
         source_id: the row's.
-        row_json: returns the message of a row of the file without the chain's fields.
+        row_json: returns the message of a row of the file, without the chain's fields.
     """
     value = letter.value or b""
     chain = _CHAIN.match(value)
     if chain is None:
         return False
-    # Anybody can write a stub; the chain goes through the producer's own.
-    if letter.is_link and b'"stub"' in value and _names(value, row, source_id):
+    # Anyone can write a stub, but only the producer's is a link of the chain.
+    if letter.is_link and b'"stub"' in value and _is_stub_of(value, row, source_id):
         return True
     own = row_json(row.transaction_id)
     return own is not None and len(value) - chain.end() == len(own) - 1 and value.endswith(own[1:])
 
 
-def _names(value: bytes, row: RowDigest, source_id: str) -> bool:
-    """Tell whether a stub names the row's number, source and digest; no other row has all of them."""
+def _is_stub_of(value: bytes, row: RowDigest, source_id: str) -> bool:
+    """Return whether a stub has the row's id, source and digest; no other row has all three."""
     try:
         stub = json.loads(value)
     except (ValueError, RecursionError):

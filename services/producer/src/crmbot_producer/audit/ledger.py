@@ -1,4 +1,4 @@
-"""What the audit asks of the ledger: is it whole, and does it tell of the rows that are there?"""
+"""Checks for the audit that the ledger is unbroken and matches the rows."""
 
 from typing import NamedTuple
 
@@ -16,8 +16,8 @@ _CHAIN_ENDS = """
     SELECT DISTINCT ON (kafka_partition) kafka_partition, last_ids FROM crm_bot_ledger
     WHERE topic = %(topic)s ORDER BY kafka_partition, log_epoch DESC, start_offset DESC
 """
-# The links of the chains: rows, and dead letters that the chain goes through. A replayed row stands where its
-# dead letter is, if that is a link, and otherwise has no place in a chain.
+# The links of the chains: rows, and dead letters that are part of the chain. A replayed row is represented by
+# its dead letter if that is a link, and otherwise is not part of a chain.
 _LINKS = """
     SELECT t.source_id, t.kafka_partition, t.transaction_id, t.previous_id
     FROM {table} t
@@ -45,7 +45,7 @@ _NAMED_LOSSES = 20
 
 
 class LedgerFindings(NamedTuple):
-    """What the ledger says and how far that is wrong. `dead_letters` and `replayed` are of their tables."""
+    """Findings about the ledger. `dead_letters` and `replayed` are the row counts of their tables."""
 
     dead_letters: int
     replayed: int
@@ -79,12 +79,12 @@ def check_ledger(table: AuditedTable, rows_in_warehouse: int) -> LedgerFindings:
 
 
 def links(table: AuditedTable) -> sql.Composed:
-    """Return the subquery of the chains' links; its parameter is the `topic`."""
+    """Return the subquery of the chains' links; its parameter is `topic`."""
     return sql.SQL("({})").format(sql.SQL(_LINKS).format(table=table.table))
 
 
 def _wrong_ends(table: AuditedTable) -> int:
-    """Return in how many chains the newest link is not the one that the ledger names."""
+    """Return the number of chains whose newest link is not the one in the ledger."""
     topic = {"topic": table.topic}
     ends = {
         (source_id, partition): end

@@ -12,7 +12,7 @@ from crmbot_producer.audit.result import StreamAudit
 
 
 def print_report(mrf: str, audits: Sequence[StreamAudit], console: Console) -> None:
-    """Print a table, what differs, and the verdict."""
+    """Print a table with the verdicts, then the findings."""
     table = Table(title=f"Audit of {mrf}", title_justify="left")
     table.add_column("stream")
     for name in ("SQLite", "warehouse", "dead letters", "copies dropped", "seconds"):
@@ -34,7 +34,7 @@ def print_report(mrf: str, audits: Sequence[StreamAudit], console: Console) -> N
 
 
 def _print_findings(audit: StreamAudit, console: Console) -> None:
-    """Print what was found; some of it comes from files and messages, so nothing is taken for markup."""
+    """Print the findings without markup, because they contain text from files and messages."""
 
     def say(text: str, style: str = "") -> None:
         console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
@@ -44,10 +44,10 @@ def _print_findings(audit: StreamAudit, console: Console) -> None:
     for promise in audit.broken_promises:
         say(f"{audit.stream}: {promise}", "red")
     for example in audit.examples:
-        say(f"  {_told(example)}")
+        say(f"  {_formatted(example)}")
 
 
-def _told(example: Difference) -> str:
+def _formatted(example: Difference) -> str:
     event = example.event_id if example.event_id.isprintable() else ascii(example.event_id)
     parts = [f"{example.kind}: source {example.source_id} transaction {example.transaction_id}"]
     parts += [f"event {event}"] if event else []

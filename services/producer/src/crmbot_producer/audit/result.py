@@ -1,4 +1,4 @@
-"""What the audit of one stream found."""
+"""The result of the audit of one stream."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -12,19 +12,19 @@ _EXAMPLES_OF_A_KIND = 5
 
 @dataclass
 class StreamAudit:
-    """What the audit of one stream found; clean means that file and warehouse hold the same rows.
+    """The result of the audit of one stream; clean means that file and warehouse hold the same rows.
 
     Attributes:
         stream: actions or nature.
-        rows_in_file: rows that the file had when the audit began; None without a file.
+        rows_in_file: rows of the file when the audit began; None if no file was read.
         rows_in_warehouse: rows of the table, of all sources.
-        rejected: dead letters of the stream, whatever they are.
-        replayed: how many of these were loaded after all.
+        rejected: all dead letters of the stream.
+        replayed: how many of these were replayed.
         foreign: how many of the others account for no row of the file.
-        duplicates_dropped: messages that the consumer knew already.
-        counts: rows by kind of difference, also those that are accounted for.
+        duplicates_dropped: duplicate messages that the consumer dropped.
+        counts: rows by kind of difference, including those accounted for.
         examples: some differences of each kind.
-        broken_promises: what is wrong, nothing if all is well.
+        broken_promises: the problems found, empty if clean.
         notes: what an operator may want to know.
         seconds: how long the comparison took, without the wait.
     """
@@ -56,7 +56,7 @@ class StreamAudit:
 
 
 def check_table(result: StreamAudit, table: AuditedTable) -> None:
-    """Add what the table and the ledger show by themselves, and say which promises are broken."""
+    """Add the findings of the table and the ledger, and list the broken promises."""
     result.add(table.events_twice())
     ledger = check_ledger(table, result.rows_in_warehouse)
     result.rejected, result.replayed = ledger.dead_letters, ledger.replayed

@@ -1,4 +1,4 @@
-"""The audit of one MRF: is each row of its files in the warehouse once, or a dead letter, and no other?"""
+"""The audit of one MRF: each row of its files is in the warehouse once, or a dead letter, and no other is."""
 
 import time
 from collections.abc import Collection
@@ -31,8 +31,8 @@ def audit(
         settings: the warehouse.
         data_dir: folder of the bot's files.
         mrf: name of the MRF.
-        wait_seconds: how long to wait for rows that are still on their way.
-        former_sources: source_ids that may have rows in the warehouse though the files do not know them.
+        wait_seconds: how long to wait for rows in transit.
+        former_sources: source_ids that may have rows in the warehouse though they are not in the files.
 
     Raises:
         ConfigurationError: a file is missing, or another bot's.
@@ -59,7 +59,7 @@ def _audit_stream(
     wait_seconds: float,
     former_sources: Collection[str],
 ) -> StreamAudit:
-    """What the file has first must be in the warehouse; what the warehouse has then must be in the file."""
+    """Rows that the file has first must be in the warehouse; rows in the warehouse then must be in the file."""
     result = StreamAudit(stream.name)
     with closing(BotFile(path, stream, mrf)) as file:
         file.identities()  # refuses another stream's or MRF's file
@@ -78,7 +78,7 @@ def _audit_stream(
 def _compare(
     result: StreamAudit, file: BotFile, table: AuditedTable, up_to: int, former_sources: Collection[str]
 ) -> None:
-    by_source = table.rows_by_source()  # begins the snapshot, so the file is read after it
+    by_source = table.rows_by_source()  # starts the snapshot, so the file is read after it
     identities = file.identities()
     result.rows_in_file = file.count(up_to)
     result.rows_in_warehouse = sum(by_source.values())
@@ -120,7 +120,7 @@ def _compare_source(
 def _wait_for_rows(
     settings: WarehouseSettings, stream: Stream, mrf: str, file: BotFile, up_to: int, seconds: float
 ) -> None:
-    """Return when every row of the file is loaded or rejected, or when the time is over."""
+    """Return when every row of the file is loaded or rejected, or the time is up."""
     identities = file.identities()
     rows = file.count(up_to) - file.count(identities[0].starts_after)
     deadline = time.monotonic() + seconds

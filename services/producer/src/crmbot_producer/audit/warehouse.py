@@ -1,4 +1,4 @@
-"""What the audit asks the warehouse about a stream's rows and dead letters, in one snapshot."""
+"""The audit's queries of a stream's rows and dead letters in the warehouse, in one snapshot."""
 
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
@@ -53,8 +53,8 @@ _ARRIVED = """
           AND r.transaction_id > %(after)s AND r.transaction_id <= %(up_to)s
     )
 """
-# Rows of a lead that arrived in another order than they were committed in. Replayed rows, and rows of an
-# accepted gap that were sent again, are late by intent. The offsets of an adopted topic begin anew.
+# Rows of a lead that arrived out of commit order. Replayed rows, and rows of an accepted gap that were sent
+# again, are late by design. Offsets restart in an adopted topic.
 _DISORDER = """
     SELECT count(*) FROM (
         SELECT kafka_partition, kafka_offset, loaded_at,
@@ -80,7 +80,7 @@ _DISORDER = """
 
 
 class AuditedTable:
-    """The warehouse's side of one stream of one MRF. Memory stays bounded, whatever the warehouse holds."""
+    """The table of one stream of one MRF. Memory stays bounded, whatever the table holds."""
 
     def __init__(self, connection: Connection, stream: Stream, mrf: str) -> None:
         self.connection = connection
@@ -109,7 +109,7 @@ class AuditedTable:
                 yield DeadLetter(id_, value, is_replayed, replayed_as, is_link)
 
     def events_twice(self) -> Iterator[Difference]:
-        """Yield the rows whose event the table has already, whatever their source and number."""
+        """Yield the rows whose event the table already has, whatever their source and id."""
         query = sql.SQL(_EVENTS_TWICE).format(table=self.table)
         with self.connection.cursor(name="audit_events") as cursor:
             cursor.itersize = _FETCH_ROWS
@@ -135,14 +135,14 @@ class AuditedTable:
         return self.count(sql.SQL(_DISORDER).format(table=self.table), {"topic": self.topic})
 
     def count(self, query: sql.SQL | sql.Composed, parameters: Mapping[str, object]) -> int:
-        """Return the one number that a query gives."""
+        """Return the single number that a query returns."""
         row = self.connection.execute(query, parameters).fetchone()
         return int(row[0]) if row else 0
 
 
 @contextmanager
 def audit_snapshot(settings: WarehouseSettings) -> Iterator[Connection]:
-    """Connect and hold one snapshot, so that all figures are of the same moment."""
+    """Connect and hold one snapshot, so that all figures are consistent."""
     with snapshot(settings, is_read_only=True) as connection:
         connection.execute("SET LOCAL work_mem = '256MB'")
         yield connection

@@ -1,4 +1,4 @@
-"""The audit without the bot's file: the chains prove by SQL alone that the warehouse lacks nothing."""
+"""The audit without the bot's file: the chains alone prove in SQL that the warehouse lacks no row."""
 
 import time
 from collections.abc import Iterator
@@ -13,8 +13,8 @@ from crmbot_producer.audit.result import StreamAudit, check_table
 from crmbot_producer.audit.warehouse import AuditedTable, audit_snapshot
 
 _FETCH_ROWS = 10_000
-# In the order of transaction_id, each link must name the one before it: then none is missing, none was put
-# in, there is one first, and no two name the same. Only an accepted gap may lie between two links.
+# In the order of transaction_id, each link must name the previous one: then none is missing or inserted, there
+# is one first link, and no two name the same. Only an accepted gap may lie between two links.
 _UNLINKED = """
     SELECT c.source_id::text, c.transaction_id, c.kafka_partition, c.previous_id, c.before_it
     FROM (
@@ -32,7 +32,7 @@ _UNLINKED = """
       AND (l.up_to_id IS NULL OR c.before_it < l.after_id OR c.before_it > l.up_to_id)
     ORDER BY c.source_id, c.kafka_partition, c.transaction_id
 """
-_NUMBERS_TWICE = """
+_DUPLICATE_IDS = """
     SELECT coalesce(sum(surplus), 0)::bigint FROM (
         SELECT count(*) - 1 AS surplus FROM {table}
         GROUP BY source_id, transaction_id HAVING count(*) > 1
@@ -59,7 +59,7 @@ def _audit_stream(settings: WarehouseSettings, stream: Stream, mrf: str) -> Stre
         result.rows_in_warehouse = sum(table.rows_by_source().values())
         result.add(_unlinked(table))
         for query, what in (
-            (_NUMBERS_TWICE, "rows with the number of another row of their source"),
+            (_DUPLICATE_IDS, "rows with the number of another row of their source"),
             (_BELOW_ONE, "rows with a transaction_id below 1"),
         ):
             if count := table.count(sql.SQL(query).format(table=table.table), {}):
@@ -70,7 +70,7 @@ def _audit_stream(settings: WarehouseSettings, stream: Stream, mrf: str) -> Stre
 
 
 def _unlinked(table: AuditedTable) -> Iterator[Difference]:
-    """Yield the links that do not follow the one that they name."""
+    """Yield the links that do not directly follow the link that they name."""
     query = sql.SQL(_UNLINKED).format(links=links(table))
     with table.connection.cursor(name="audit_unlinked") as cursor:
         cursor.itersize = _FETCH_ROWS
