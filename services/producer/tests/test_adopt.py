@@ -1,4 +1,4 @@
-"""A file with a bot's own tables, mapped by a view: each mismatch is named, and its SQL mends it."""
+"""A file with a bot's own tables, mapped by a view: each mismatch is reported, and its SQL fixes it."""
 
 import re
 import sqlite3
@@ -59,7 +59,7 @@ JOINED = "touches t LEFT JOIN employees e ON e.code = t.employee"
 
 
 class Bot:
-    """A bot of somebody else's, and the view that its operator has made."""
+    """A third-party bot, and the view that its operator has created."""
 
     def __init__(self, folder: Path) -> None:
         self.settings = FileSettings(mrf="mrf1", stream="actions", data_dir=folder)
@@ -78,7 +78,7 @@ class Bot:
         )
 
     def map(self, joined: str | None = None, **changes: str | None) -> None:
-        """Make the view again, with other expressions; None leaves a column out."""
+        """Recreate the view with other expressions; None leaves a column out."""
         self.joined = joined or self.joined
         self.view |= {name: sql for name, sql in changes.items() if sql is not None}
         self.view = {name: sql for name, sql in self.view.items() if changes.get(name, "") is not None}
@@ -92,7 +92,7 @@ class Bot:
         return report
 
     def mend(self, line: str) -> None:
-        """Do what a line of the report says."""
+        """Apply the fix in a line of the report."""
         if sql := re.search(r"\b(PRAGMA|ALTER|UPDATE|CREATE) .*;", line):
             self.connection.executescript(sql[0])
         if mapped := re.search(r"in the view: (.*) AS (\w+)$", line):
@@ -142,7 +142,7 @@ def test_a_table_of_the_contract_is_adopted_without_a_view(tmp_path: Path) -> No
     assert adopt(settings).is_new
 
 
-def test_a_file_that_is_another_mrfs_stays_so(bot: Bot) -> None:
+def test_a_file_of_another_mrf_is_rejected(bot: Bot) -> None:
     adopt(bot.settings)
     for check_only in (False, True):
         with pytest.raises(ConfigurationError, match="holds actions of mrf1"):
@@ -169,7 +169,7 @@ def test_one_database_may_hold_both_streams(bot: Bot) -> None:
 
 
 class Case(NamedTuple):
-    """What the file has otherwise, the line that names it, and how a person fills in what only they know."""
+    """A mismatch, the start of its line in the report, and the values that only a person knows."""
 
     sql: str
     view: Mapping[str, str | None]
@@ -252,7 +252,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-def test_a_mismatch_is_named_and_its_sql_mends_it(bot: Bot, case: Case) -> None:
+def test_a_mismatch_is_reported_and_its_sql_fixes_it(bot: Bot, case: Case) -> None:
     bot.connection.executescript(case.sql)
     bot.map(**case.view)
     before = bot.dump()
@@ -279,7 +279,7 @@ def replaced_touches(bot: Bot, definition: str) -> None:
     )
 
 
-def test_ids_that_would_be_given_again(bot: Bot) -> None:
+def test_ids_that_could_be_reused_are_reported(bot: Bot) -> None:
     replaced_touches(bot, "id INTEGER PRIMARY KEY")
     bot.map()
     (mismatch,) = bot.check().mismatches
@@ -306,7 +306,7 @@ def test_ids_that_would_be_given_again(bot: Bot) -> None:
         ),
     ],
 )
-def test_ids_that_rows_cannot_be_read_by(
+def test_ids_that_pages_cannot_be_read_by_are_reported(
     bot: Bot, definition: str, view: Mapping[str, str], joined: str, names: str
 ) -> None:
     replaced_touches(bot, definition)
@@ -381,7 +381,7 @@ def test_a_file_in_another_encoding_is_named(tmp_path: Path) -> None:
     assert line.startswith("encoding: UTF-16le, and messages are UTF-8")
 
 
-def test_ids_below_one_are_named(bot: Bot) -> None:
+def test_ids_below_one_are_reported(bot: Bot) -> None:
     bot.connection.execute("UPDATE touches SET id = -1 WHERE id = 1")
     (mismatch,) = bot.check().mismatches
     assert str(mismatch).startswith("transaction_id: no INTEGER from 1 in 1 row, ")
@@ -405,7 +405,7 @@ def test_a_view_that_is_absent_or_cannot_be_read(bot: Bot) -> None:
     assert mismatch.problem == "actions: the view cannot be read: no such table: main.employees"
 
 
-def test_the_contracts_table_with_wrong_values_is_mended_by_updates(tmp_path: Path) -> None:
+def test_the_contracts_table_with_wrong_values_is_fixed_by_updates(tmp_path: Path) -> None:
     settings = FileSettings(mrf="mrf1", stream="actions", data_dir=tmp_path)
     columns = ", ".join(name for name in VIEW if name not in ("transaction_id", "refusal_reason"))
     with closing(sqlite3.connect(settings.database, isolation_level=None)) as connection:
@@ -437,7 +437,7 @@ def test_the_contracts_table_with_wrong_values_is_mended_by_updates(tmp_path: Pa
     assert adopt(settings).report is None
 
 
-def test_what_a_view_may_do_to_rows_that_were_sent_is_noted(bot: Bot) -> None:
+def test_ways_in_which_a_view_may_change_sent_rows_are_noted(bot: Bot) -> None:
     (note,) = bot.check().notes
     assert note.startswith("actions reads employees besides")
     bot.touch(4, employee="M9")

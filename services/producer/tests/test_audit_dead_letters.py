@@ -1,4 +1,4 @@
-"""A dead letter is a row's only if it holds that row, byte for byte, or its digest."""
+"""A dead letter is of a row only if it contains the row, byte for byte, or its digest."""
 
 import json
 import sqlite3
@@ -16,7 +16,7 @@ from crmbot_producer.sqlite import BotFile, RowDigest
 
 SOURCE = "5f1c9a4e-0b57-4d4e-9d0c-6d6f3f0f2a11"
 CHAIN = b'{"kafka_partition":2,"previous_id":41,'
-# Rows that SQLite takes, by transaction_id: what is special about them in client_name.
+# Rows that SQLite accepts, by transaction_id: their special client_name.
 PLAIN, ODD_BYTES, BLOB, NUL = 1, 2, 3, 4
 CLIENTS = {PLAIN: "'Иван'", ODD_BYTES: "CAST(x'41ff42' AS TEXT)", BLOB: "x'00ff'", NUL: "'a' || char(0)"}
 
@@ -45,7 +45,7 @@ def row_and_json(file: BotFile, number: int) -> tuple[RowDigest, bytes | None]:
     return rows[number], file.row_json(identity, number)
 
 
-def judged(file: BotFile, number: int, value: bytes | None) -> bool:
+def is_own(file: BotFile, number: int, value: bytes | None) -> bool:
     (identity,) = file.identities()
     row, _ = row_and_json(file, number)
     letter = DeadLetter(number, value, False, None)
@@ -53,24 +53,24 @@ def judged(file: BotFile, number: int, value: bytes | None) -> bool:
 
 
 @pytest.mark.parametrize("max_bytes", [1_000_000, 100], ids=["messages", "stubs"])
-def test_what_the_producer_makes_of_a_row_is_that_row(file: BotFile, max_bytes: int) -> None:
+def test_the_message_or_stub_of_a_row_is_that_row(file: BotFile, max_bytes: int) -> None:
     (identity,) = file.identities()
     page = file.page(identity, 0, 10, max_bytes)
     assert page is not None
     assert len(page.not_carried) == (1 if max_bytes > 100 else len(CLIENTS))
     for number, message in zip(CLIENTS, page.messages, strict=True):
         for other in CLIENTS:
-            assert judged(file, other, CHAIN + message) == (other == number)
+            assert is_own(file, other, CHAIN + message) == (other == number)
 
 
 @pytest.mark.parametrize("number", [PLAIN, ODD_BYTES, NUL])
-def test_only_the_chain_may_be_another(file: BotFile, number: int) -> None:
+def test_only_the_chain_may_differ(file: BotFile, number: int) -> None:
     _, row_json = row_and_json(file, number)
     assert row_json is not None
-    assert judged(file, number, CHAIN + row_json[1:])
-    assert judged(file, number, b'{"kafka_partition":0,"previous_id":0,' + row_json[1:])
-    assert not judged(file, number, row_json)
-    assert not judged(file, number, CHAIN + row_json[1:].replace(b'"city":"c', b'"city":"C'))
+    assert is_own(file, number, CHAIN + row_json[1:])
+    assert is_own(file, number, b'{"kafka_partition":0,"previous_id":0,' + row_json[1:])
+    assert not is_own(file, number, row_json)
+    assert not is_own(file, number, CHAIN + row_json[1:].replace(b'"city":"c', b'"city":"C'))
 
 
 def test_the_digest_is_that_of_the_message(file: BotFile) -> None:
@@ -98,11 +98,11 @@ def test_a_row_that_json_cannot_hold_has_no_message(file: BotFile) -> None:
     def as_bytes(**changes: object) -> bytes:
         return json.dumps(stub | changes, separators=(",", ":")).encode()
 
-    assert judged(file, BLOB, as_bytes())
-    assert not judged(file, BLOB, as_bytes(digest="0" * 32))
-    assert not judged(file, BLOB, as_bytes(source_id="another"))
-    assert not judged(file, PLAIN, as_bytes())
-    assert not judged(file, BLOB, CHAIN + b'"transaction_id":3,"client_name":"x"}')
+    assert is_own(file, BLOB, as_bytes())
+    assert not is_own(file, BLOB, as_bytes(digest="0" * 32))
+    assert not is_own(file, BLOB, as_bytes(source_id="another"))
+    assert not is_own(file, PLAIN, as_bytes())
+    assert not is_own(file, BLOB, CHAIN + b'"transaction_id":3,"client_name":"x"}')
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_a_row_that_json_cannot_hold_has_no_message(file: BotFile) -> None:
     ],
     ids=range(8),
 )
-def test_nothing_else_is_the_row_and_nothing_crashes(file: BotFile, rest: bytes) -> None:
-    assert not judged(file, PLAIN, CHAIN + rest)
-    assert not judged(file, PLAIN, rest)
-    assert not judged(file, PLAIN, None)
+def test_malformed_values_are_not_the_row(file: BotFile, rest: bytes) -> None:
+    assert not is_own(file, PLAIN, CHAIN + rest)
+    assert not is_own(file, PLAIN, rest)
+    assert not is_own(file, PLAIN, None)

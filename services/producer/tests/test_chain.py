@@ -1,4 +1,4 @@
-"""Every message names the one before it of its source and partition, from page to page."""
+"""Every message names the previous one of its source and partition, across pages."""
 
 import json
 from collections.abc import Sequence
@@ -43,7 +43,7 @@ def links(sent: ChainedPage) -> list[tuple[int, int, int]]:
     page_rows=st.integers(1, 7),
     partitions=st.integers(1, 4),
 )
-def test_the_chain_goes_on_from_page_to_page(
+def test_the_chain_continues_across_pages(
     steps: list[tuple[int, bytes]], page_rows: int, partitions: int
 ) -> None:
     rows: list[Row] = []
@@ -64,7 +64,7 @@ def test_the_chain_goes_on_from_page_to_page(
     assert offset == SourceOffset("source", rows[-1][0], f"event-{rows[-1][0]}", partitions, ends)
 
 
-def test_after_a_resend_rows_that_a_partition_has_are_copies_and_the_chain_goes_on_behind_them() -> None:
+def test_after_a_resend_known_rows_are_duplicates_and_the_chain_continues() -> None:
     first, second = partitions_of([b"a", b"b"], 3)
     assert first != second
     before = SourceOffset("source", 10, "event-10", 3, {first: 13, second: 9})

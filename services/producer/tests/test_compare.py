@@ -1,4 +1,4 @@
-"""The audit's merge names exactly what differs."""
+"""The audit's merge reports exactly the differences."""
 
 from collections import Counter
 from typing import NamedTuple
@@ -55,37 +55,37 @@ def found(file: list[RowDigest], warehouse: list[RowDigest], dead: list[DeadLett
     )
 
 
-class Fate(NamedTuple):
+class Finding(NamedTuple):
     kind: str
     number: int
     event: str
 
 
-def expected(file: list[RowDigest], warehouse: list[RowDigest], dead: list[DeadLetter]) -> Counter[Fate]:
-    """Decide about each number by itself, with everything in memory."""
-    fates: Counter[Fate] = Counter()
+def expected(file: list[RowDigest], warehouse: list[RowDigest], dead: list[DeadLetter]) -> Counter[Finding]:
+    """Naive reference: decide about each id by itself, with everything in memory."""
+    findings: Counter[Finding] = Counter()
     in_file = {row.transaction_id: row for row in file}
     for row in warehouse:
         if row.transaction_id not in in_file:
             is_lost = LAST < row.transaction_id <= LOST_UP_TO
-            fates[Fate("lost" if is_lost else "extra", row.transaction_id, row.event_id)] += 1
+            findings[Finding("lost" if is_lost else "extra", row.transaction_id, row.event_id)] += 1
     for number, ours in in_file.items():
         own = [letter for letter in dead if letter.transaction_id == number and letter.value == OWN]
         repairs = [letter.replayed_as for letter in own if letter.replayed_as]
         there = [row for row in warehouse if row.transaction_id == number]
-        # The first that can be the row is it; others of its event are copies, which are not counted here.
+        # The first candidate is the row; others of its event are duplicates, which are not counted here.
         of_row = [row for row in there if row.event_id == ours.event_id or row in repairs]
         for row in there:
             if row.event_id != ours.event_id and not (of_row and row is of_row[0]):
-                fates[Fate("extra", number, row.event_id)] += 1
+                findings[Finding("extra", number, row.event_id)] += 1
         if of_row:
             if of_row[0] != ours:
                 kind = "repaired" if of_row[0] in repairs else "changed"
-                fates[Fate(kind, number, ours.event_id)] += 1
+                findings[Finding(kind, number, ours.event_id)] += 1
         elif number <= UP_TO:
             is_rejected = any(not letter.is_replayed for letter in own)
-            fates[Fate("rejected" if is_rejected else "missing", number, ours.event_id)] += 1
-    return fates
+            findings[Finding("rejected" if is_rejected else "missing", number, ours.event_id)] += 1
+    return findings
 
 
 @given(FILE, st.lists(rows(), max_size=25), st.lists(letters(), max_size=10), st.booleans())
@@ -95,7 +95,7 @@ def test_every_difference_is_found_and_no_other(
     warehouse = sorted([*(file if is_loaded else ()), *others], key=by_number)
     dead = sorted(dead, key=by_number)
     assert Counter(
-        Fate(d.kind, d.transaction_id, d.event_id) for d in found(file, warehouse, dead)
+        Finding(d.kind, d.transaction_id, d.event_id) for d in found(file, warehouse, dead)
     ) == expected(file, warehouse, dead)
 
 
@@ -119,18 +119,18 @@ def test_a_replay_whose_row_is_gone_accounts_for_nothing() -> None:
     assert [d.kind for d in found(file, [], [DeadLetter(11, OWN, True, None)])] == ["missing"]
 
 
-def test_rows_that_came_into_the_file_since_may_be_on_their_way() -> None:
+def test_rows_newer_than_up_to_may_be_in_transit() -> None:
     file = [RowDigest(UP_TO + 1, "new", "same"), RowDigest(UP_TO + 2, "loaded meanwhile", "same")]
     assert found(file, [file[1]], []) == []
 
 
-def test_nothing_is_lost_by_a_restore_that_did_not_take_place() -> None:
+def test_without_a_restore_no_row_counts_as_lost() -> None:
     identity = Identity("s", FIRST - 1, LAST, None)
     extra = RowDigest(LAST + 1, "later", "same")
     assert [d.kind for d in differences(identity, [], [extra], [], lambda *_: False, UP_TO)] == ["extra"]
 
 
-def test_an_identity_without_rows_lost_those_that_were_sent_under_it() -> None:
+def test_rows_sent_under_an_identity_without_rows_are_lost() -> None:
     identity = Identity("s", LAST, LAST, FIRST)
     sent, later = RowDigest(FIRST, "sent", "same"), RowDigest(FIRST + 1, "later", "same")
     kinds = [d.kind for d in differences(identity, [], [sent, later], [], lambda *_: False, UP_TO)]

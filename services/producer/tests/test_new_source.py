@@ -1,4 +1,4 @@
-"""What new-source writes: to the file, and to the records."""
+"""What new-source writes to the file, and which records it closes."""
 
 import sqlite3
 from contextlib import closing
@@ -52,7 +52,7 @@ def test_the_file_gets_an_identity_after_the_shared_row(settings: RecoverySettin
     ]
 
 
-def test_a_file_that_was_restored_to_the_very_start_keeps_the_old_identity_without_rows(
+def test_a_file_restored_to_its_very_start_keeps_the_old_identity_without_rows(
     settings: RecoverySettings,
 ) -> None:
     add_identity(settings, Plan(PRESENT, None, 9, {}))
@@ -72,7 +72,7 @@ def test_former_sources_are_identities_without_rows_before_the_new_one(settings:
     assert new.starts_after == 2
 
 
-def test_what_was_lost_before_stays_lost(settings: RecoverySettings) -> None:
+def test_lost_up_to_never_decreases(settings: RecoverySettings) -> None:
     with closing(sqlite3.connect(settings.database)) as connection, connection:
         connection.execute("UPDATE source SET lost_up_to = 20")
     add_identity(settings, Plan(PRESENT, (2, "2"), 9, {}))
@@ -87,14 +87,14 @@ def test_what_was_lost_before_stays_lost(settings: RecoverySettings) -> None:
         pytest.param(Plan(Identity(FORMER, 0, END), (2, "2"), 9, {}), id="another identity"),
     ],
 )
-def test_a_file_that_changed_meanwhile_stays_as_it_is(settings: RecoverySettings, plan: Plan) -> None:
+def test_a_file_that_changed_since_the_plan_is_not_written(settings: RecoverySettings, plan: Plan) -> None:
     with pytest.raises(TransientError, match="has changed meanwhile; nothing is changed"):
         add_identity(settings, plan)
     assert identities(settings) == [PRESENT]
 
 
 def test_a_file_that_cannot_be_written_is_a_wrong_setting(settings: RecoverySettings) -> None:
-    # A format that SQLite reads and does not write: root may write whatever the mode says.
+    # A format version that SQLite can only read: file modes do not stop root from writing.
     with settings.database.open("r+b") as file:
         file.seek(18)
         file.write(b"\x03")
@@ -118,9 +118,7 @@ def test_a_file_that_cannot_be_written_is_a_wrong_setting(settings: RecoverySett
         ),
     ],
 )
-def test_a_record_that_does_not_say_that_its_identity_has_ended(
-    record: SourceOffset, identity: Identity
-) -> None:
+def test_open_records_of_ended_identities_have_to_be_closed(record: SourceOffset, identity: Identity) -> None:
     assert to_close([identity, PRESENT], {OLD: record}) == [identity]
     closed = SourceOffset(OLD, identity.ends_at, "e", 3, record.last_ids, 200)
     assert to_close([identity, PRESENT], {OLD: closed}) == []

@@ -1,4 +1,4 @@
-"""The number of partitions comes from what was sent before, and from the topic only if that is nothing."""
+"""The number of partitions comes from the source offsets, and from the topic if nothing was sent."""
 
 import pytest
 
@@ -11,7 +11,7 @@ OLD, NEW = Identity("old", 0, 100), Identity("new", 100, 2**63 - 1)
 SENT_OLD, SENT_NEW = SourceOffset("old", 100, "event-100", 3), SourceOffset("new", 150, "event-150", 3)
 
 
-def test_a_key_has_its_partition_by_crc32() -> None:
+def test_crc32_of_the_key_determines_the_partition() -> None:
     assert partitions_of([b"123456789", b"", b"123456789"], 1000) == [0xCBF43926 % 1000, 0, 0xCBF43926 % 1000]
 
 
@@ -34,13 +34,11 @@ def test_only_the_files_own_source_offsets_count(known: list[SourceOffset], sent
         pytest.param([], 6, id="nothing sent"),
         pytest.param([SENT_OLD], 3, id="old identity only"),
         pytest.param([SourceOffset("old", 100, "e", 2), SENT_NEW], 3, id="the newest decides"),
-        pytest.param([SourceOffset("old", 100, "e")], 6, id="not told"),
+        pytest.param([SourceOffset("old", 100, "e")], 6, id="not recorded"),
         pytest.param([SENT_OLD, SourceOffset("new", 100, None)], 3, id="nothing sent of the newest"),
     ],
 )
-def test_the_topics_number_is_taken_where_nothing_says_another(
-    sent: list[SourceOffset], partitions: int
-) -> None:
+def test_the_topics_number_is_used_if_none_is_recorded(sent: list[SourceOffset], partitions: int) -> None:
     assert partitions_in_use(sent, found=6) == partitions
 
 

@@ -1,4 +1,4 @@
-"""Where a file and the warehouse part: the merge against a plain reading of what it promises."""
+"""The merge of file and warehouse rows agrees with a naive reference."""
 
 import json
 
@@ -15,7 +15,7 @@ warehouses = st.lists(st.tuples(ids, st.sampled_from(["a", "b", "c", None])), ma
 )
 
 
-def plainly(file: list[FileRow], warehouse: list[WarehouseRow], ceiling: int) -> SharedRows:
+def naively(file: list[FileRow], warehouse: list[WarehouseRow], ceiling: int) -> SharedRows:
     there: dict[int, set[str | None]] = {}
     for id_, event in warehouse:
         there.setdefault(id_, set()).add(event)
@@ -32,10 +32,10 @@ def plainly(file: list[FileRow], warehouse: list[WarehouseRow], ceiling: int) ->
 
 
 @given(files, warehouses, ids)
-def test_the_merge_keeps_its_promises(
+def test_the_merge_agrees_with_the_naive_reference(
     file: list[FileRow], warehouse: list[WarehouseRow], ceiling: int
 ) -> None:
-    assert compare(file, warehouse, ceiling) == plainly(file, warehouse, ceiling)
+    assert compare(file, warehouse, ceiling) == naively(file, warehouse, ceiling)
 
 
 @pytest.mark.parametrize(
@@ -44,9 +44,12 @@ def test_the_merge_keeps_its_promises(
         pytest.param([], [(1, "a")], SharedRows(None, None, None), id="empty file"),
         pytest.param([(1, "a")], [], SharedRows(None, None, None), id="empty warehouse"),
         pytest.param(
-            [(1, "a"), (2, "b")], [(1, "a"), (2, "x")], SharedRows(2, (1, "a"), (1, "a")), id="bot went on"
+            [(1, "a"), (2, "b")],
+            [(1, "a"), (2, "x")],
+            SharedRows(2, (1, "a"), (1, "a")),
+            id="the bot continued",
         ),
-        pytest.param([(1, "z")], [(1, "a")], SharedRows(1, None, None), id="to the very start"),
+        pytest.param([(1, "z")], [(1, "a")], SharedRows(1, None, None), id="restored to the very start"),
         pytest.param(
             [(1, "a"), (2, "b"), (3, "c")],
             [(1, "a"), (3, "c")],

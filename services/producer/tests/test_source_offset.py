@@ -1,4 +1,4 @@
-"""The source offset travels unharmed, and tells a file that is not the one that was sent."""
+"""Source offsets survive encoding, and detect a file that is not the one that was sent."""
 
 from pathlib import Path
 from typing import Any
@@ -110,7 +110,7 @@ def test_the_file_that_was_sent_passes() -> None:
             SENT,
             {"is_present": False, "identity": Identity("source", 10, 30)},
             "belongs to another one now",
-            id="restored, gone on, then a new identity",
+            id="restored, continued, then a new identity",
         ),
         pytest.param(
             SENT, {"identity": Identity("source", 45, 100)}, "belongs to another", id="begins later"
@@ -124,7 +124,7 @@ def test_the_file_that_was_sent_passes() -> None:
         ),
         pytest.param(SENT_AGAIN, {"newest_id": 40}, "row 41, which was sent, is missing", id="cut short"),
         pytest.param(
-            SENT_AGAIN, {"newest": "event-x"}, "row 41, which was sent, is another one", id="gone on"
+            SENT_AGAIN, {"newest": "event-x"}, "row 41, which was sent, is another one", id="continued"
         ),
         pytest.param(
             SENT_AGAIN,
@@ -134,7 +134,7 @@ def test_the_file_that_was_sent_passes() -> None:
         ),
     ],
 )
-def test_another_file_stops_the_producer_and_says_how_to_go_on(
+def test_another_file_stops_the_producer_and_the_error_says_what_to_do(
     offset: SourceOffset, found: dict[str, Any], words: str
 ) -> None:
     with pytest.raises(
@@ -143,7 +143,7 @@ def test_another_file_stops_the_producer_and_says_how_to_go_on(
         check(offset, **found)
 
 
-def test_what_is_sent_again_is_watched_until_the_producer_has_come_to_its_end() -> None:
+def test_the_newest_row_is_kept_until_a_resend_has_reached_it() -> None:
     moved = SENT_AGAIN.moved_to(40, "event-40")
     assert (moved.transaction_id, moved.event_id, moved.newest) == (40, "event-40", SENT_AGAIN.newest)
     assert moved.moved_to(41, "event-41").newest is None

@@ -1,4 +1,4 @@
-"""How many partitions rows are spread over, by where they lie."""
+"""The number of partitions in use, determined by the rows in them."""
 
 from zlib import crc32
 
@@ -16,7 +16,7 @@ def places(partitions: int, leads: list[bytes] = LEADS) -> list[Place]:
 
 
 @given(st.integers(1, 12), st.integers(0, 8))
-def test_enough_rows_tell_the_number(partitions: int, more: int) -> None:
+def test_enough_rows_determine_the_number(partitions: int, more: int) -> None:
     found = partitions + more
     assert chosen_partitions(found, [], places(partitions)) == partitions
     assert chosen_partitions(found, places(partitions), []) == partitions
@@ -31,7 +31,7 @@ def test_without_rows_all_are_used() -> None:
     assert chosen_partitions(5, [], []) == 5
 
 
-def test_what_is_not_loaded_must_not_move() -> None:
+def test_unloaded_rows_must_keep_their_partition() -> None:
     one = [(LEADS[0], crc32(LEADS[0]) % 1)]
     assert chosen_partitions(3, places(3), [], recorded=3) == 3
     assert chosen_partitions(3, places(3), [], recorded=2) == 3
@@ -41,17 +41,17 @@ def test_what_is_not_loaded_must_not_move() -> None:
 
 
 @pytest.mark.parametrize("wanted", [1, 2, 3])
-def test_where_everything_is_loaded_any_number_will_do(wanted: int) -> None:
+def test_any_number_is_allowed_if_everything_is_loaded(wanted: int) -> None:
     assert chosen_partitions(3, [], places(3), wanted=wanted) == wanted
     assert chosen_partitions(3, [], places(3), recorded=wanted) == wanted
     assert chosen_partitions(3, [], places(3), wanted=4) is None
 
 
-def test_a_row_that_would_come_twice_is_found() -> None:
+def test_a_row_that_would_be_loaded_twice_is_found() -> None:
     loaded = [(id_, lead, crc32(lead) % 3) for id_, lead in enumerate(LEADS, 1)]
     ends = {partition: max(id_ for id_, _, p in loaded if p == partition) for partition in range(3)}
     assert first_that_comes_twice(loaded, 3, ends) is None
     first = next(id_ for id_, lead, partition in loaded if crc32(lead) % 7 > 2)
     assert first_that_comes_twice(loaded, 7, ends) == first
-    # Every chain ends behind them all, so that a consumer looks them up.
+    # Every chain ends after all of them, so a consumer looks them up.
     assert first_that_comes_twice(loaded, 7, dict.fromkeys(range(7), len(LEADS))) is None

@@ -1,4 +1,4 @@
-"""The bot's file is read whole, whatever SQLite lets it hold."""
+"""Every row of the bot's file is read, whatever SQLite lets it contain."""
 
 import json
 import sqlite3
@@ -41,7 +41,7 @@ ROW: dict[str, Any] = {
 
 @pytest.fixture
 def bot(tmp_path: Path) -> Iterator[sqlite3.Connection]:
-    """A bot's file without rows, as the bot has it open."""
+    """The bot's connection to a file without rows."""
     with closing(sqlite3.connect(tmp_path / "actions.db", isolation_level=None)) as connection:
         connection.executescript(ACTIONS.sqlite_ddl)
         add_source(connection, SOURCE, 0)
@@ -59,7 +59,7 @@ def add_source(bot: sqlite3.Connection, source_id: str, after: int, lost_up_to: 
 
 
 def add(bot: sqlite3.Connection, **changes: object) -> None:
-    """Insert a row; bytes are a text that need not be UTF-8, a memoryview is a BLOB."""
+    """Insert a row; bytes become text, perhaps invalid UTF-8, and a memoryview becomes a BLOB."""
     row = ROW | changes
     texts = ", ".join("CAST(? AS TEXT)" if isinstance(value, bytes) else "?" for value in row.values())
     bot.execute(f"INSERT INTO actions ({', '.join(row)}) VALUES ({texts})", list(row.values()))
@@ -77,7 +77,7 @@ def stub_of(page: Page, position: int) -> Stub:
 
 
 def text_values(transaction_id: int, **changes: object) -> list[bytes]:
-    """Return the values of a row, as its digest has them."""
+    """Return the values of a row in the form used by its digest."""
     row: dict[str, object] = {
         **ROW,
         **changes,
@@ -143,7 +143,7 @@ def test_a_row_that_cannot_be_carried_is_a_stub(
     assert page.keys[1] == (bytes(lead) if isinstance(lead, memoryview) else b"L1")
 
 
-def test_a_lead_that_is_too_long_for_a_key_still_chooses_the_partition(
+def test_a_lead_that_is_too_long_for_a_key_still_determines_the_partition(
     bot: sqlite3.Connection, file: BotFile
 ) -> None:
     add(bot, lead_id="L" * 15_000)
@@ -178,13 +178,13 @@ def test_a_page_of_large_rows_ends_early(
     assert (first.not_carried, second.not_carried) == ({}, {})
 
 
-def test_a_long_event_id_is_known_by_its_digest() -> None:
+def test_a_long_event_id_is_replaced_by_its_digest() -> None:
     assert event_name(b"e" * 200) == "e" * 200
     assert len(event_name(b"e" * 1_000_000)) < 50
     assert event_name(b"e" * 201) != event_name(b"e" * 202)
 
 
-def test_identities_that_begin_at_one_row_are_in_the_order_of_insertion(
+def test_identities_with_the_same_start_are_in_insertion_order(
     bot: sqlite3.Connection, file: BotFile
 ) -> None:
     add_source(bot, NEXT_SOURCE, 0)
@@ -200,9 +200,7 @@ def test_a_source_id_is_a_uuid(bot: sqlite3.Connection, file: BotFile, source_id
 
 
 @pytest.mark.parametrize("journal", ["WAL", "DELETE"])
-def test_what_is_read_in_a_snapshot_is_of_one_moment(
-    bot: sqlite3.Connection, file: BotFile, journal: str
-) -> None:
+def test_all_reads_in_a_snapshot_see_one_state(bot: sqlite3.Connection, file: BotFile, journal: str) -> None:
     bot.execute(f"PRAGMA journal_mode = {journal}")
     bot.execute("PRAGMA busy_timeout = 0")
     add(bot)
@@ -220,7 +218,7 @@ def test_what_is_read_in_a_snapshot_is_of_one_moment(
     assert file.newest_id() > 1
 
 
-def test_a_snapshot_ends_with_an_error(bot: sqlite3.Connection, file: BotFile) -> None:
+def test_an_error_ends_the_snapshot(bot: sqlite3.Connection, file: BotFile) -> None:
     bot.execute("DELETE FROM source")
     with pytest.raises(TransientError, match="half made"), file.snapshot():
         file.identities()
@@ -235,10 +233,8 @@ def test_a_replaced_file_is_opened_again(bot: sqlite3.Connection, file: BotFile,
         pass
 
 
-def test_a_view_may_have_rows_without_what_the_contract_demands(
-    bot: sqlite3.Connection, file: BotFile
-) -> None:
-    """No column of a view can be NOT NULL: such a row is the consumer's to reject, and stops no other."""
+def test_a_view_may_have_null_in_required_columns(bot: sqlite3.Connection, file: BotFile) -> None:
+    """View columns cannot be NOT NULL: the consumer rejects such a row, and it blocks no other."""
     add(bot, event_id="1")
     add(bot, event_id="2", lead_id="")
     add(bot, event_id="3", client_name="")
@@ -249,7 +245,7 @@ def test_a_view_may_have_rows_without_what_the_contract_demands(
     bot.executescript(
         f"ALTER TABLE actions RENAME TO own; CREATE VIEW actions AS SELECT 'x' AS reason, {columns} FROM own"
     )
-    for limit in (LIMIT, 1_000):  # at once, and row by row
+    for limit in (LIMIT, 1_000):  # in one step, and row by row
         page = file.page(file.identities()[-1], 0, 100, limit)
         assert page is not None
         assert (page.ids, page.leads, page.not_carried) == ([b"1", b"2", b"3"], [b"L1", b"", b"L1"], {})

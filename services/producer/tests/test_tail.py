@@ -15,7 +15,7 @@ EVENTS = {20: "event-20", 25: "event-25", 30: "event-30"}
     [
         pytest.param("old", SentRow(20, "event-20"), True, id="last row of its identity"),
         pytest.param("new", SentRow(25, "event-25"), True, id="present identity"),
-        pytest.param("old", SentRow(25, "event-25"), False, id="the row belongs to another identity by now"),
+        pytest.param("old", SentRow(25, "event-25"), False, id="the row now belongs to another identity"),
         pytest.param("new", SentRow(20, "event-20"), False, id="row of the identity before"),
         pytest.param("new", SentRow(25, "event-x"), False, id="another event"),
         pytest.param("new", SentRow(26, "event-26"), False, id="no such row"),

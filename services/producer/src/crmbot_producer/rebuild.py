@@ -74,11 +74,11 @@ class Rebuild:
         ended = {identity.source_id for identity in to_close(identities, recorded)}
         open_records = {source_id: record for source_id, record in recorded.items() if source_id not in ended}
         checked_identities(self._file, self._settings.stream, open_records)
-        agreed = [self._agreed(identity) for identity in identities]
+        compared = [self._compared(identity) for identity in identities]
         partitions = self._partitions(identities, recorded, wanted)
         in_kafka = newest_in_kafka(self._kafka, self._settings.topic, self._found, self._file)
         records = []
-        for identity, shared in zip(identities, agreed, strict=True):
+        for identity, shared in zip(identities, compared, strict=True):
             transaction_id, event_id = shared.complete or (identity.starts_after, None)
             self._check_no_row_twice(identity, transaction_id, partitions)
             source_id = identity.source_id
@@ -99,7 +99,7 @@ class Rebuild:
         event_id = self._file.event_id(newest) if newest else None
         return None if event_id is None else SentRow(newest, event_id)
 
-    def _agreed(self, identity: Identity) -> SharedRows:
+    def _compared(self, identity: Identity) -> SharedRows:
         """Compare file and warehouse; raises StoppedError if the file was replaced or restored."""
         shared = compare(
             self._file.event_ids(identity),

@@ -86,9 +86,7 @@ def _count_errors(stream: Stream, message: bytes, transaction_id: int, tally: Ta
     return True
 
 
-def _count_stored(
-    stream: Stream, connection: sqlite3.Connection, transaction_id: int, tally: Tally
-) -> None:
+def _count_stored(stream: Stream, connection: sqlite3.Connection, transaction_id: int, tally: Tally) -> None:
     """Count the BLOBs and REALs of a row without a message, or else its longest value."""
     names = [column.name for column in stream.sqlite_columns]
     wanted = ", ".join(f"typeof({name}), length(CAST({name} AS BLOB))" for name in names)

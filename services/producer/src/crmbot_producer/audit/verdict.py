@@ -59,7 +59,7 @@ def _audit_stream(
     wait_seconds: float,
     former_sources: Collection[str],
 ) -> StreamAudit:
-    """Rows that the file has first must be in the warehouse; rows in the warehouse then must be in the file."""
+    """Check that the warehouse has each row the file has now, and none that the file lacks afterwards."""
     result = StreamAudit(stream.name)
     with closing(BotFile(path, stream, mrf)) as file:
         file.identities()  # refuses another stream's or MRF's file

@@ -13,8 +13,8 @@ from crmbot_producer.audit.result import StreamAudit, check_table
 from crmbot_producer.audit.warehouse import AuditedTable, audit_snapshot
 
 _FETCH_ROWS = 10_000
-# In the order of transaction_id, each link must name the previous one: then none is missing or inserted, there
-# is one first link, and no two name the same. Only an accepted gap may lie between two links.
+# In the order of transaction_id, each link must name the previous one: then none is missing or inserted,
+# there is one first link, and no two name the same. Only an accepted gap may lie between two links.
 _UNLINKED = """
     SELECT c.source_id::text, c.transaction_id, c.kafka_partition, c.previous_id, c.before_it
     FROM (
