@@ -25,7 +25,7 @@ EARLIEST = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
 LATEST = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 
 ClientConfig = dict[str, Any]
-# Exactly-once depends on these: no variable may change them. Each client fixes more of its own.
+# Exactly-once depends on these: no variable may change them. Clients fix more of their own.
 _FIXED: ClientConfig = {
     "acks": "all",
     "enable.idempotence": True,

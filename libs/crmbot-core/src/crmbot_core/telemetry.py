@@ -26,7 +26,7 @@ Logger = structlog.stdlib.BoundLogger
 
 
 def configure_logging(settings: LogSettings, service: str) -> Logger:
-    """Log events with levels and UTC times to stderr, and return the service's logger."""
+    """Set up logging to stderr with levels and UTC times, and return the service's logger."""
     is_console = settings.log_format == "console"
     structlog.configure(
         processors=[

@@ -36,7 +36,7 @@ def new_source(
     expected: int | None = None,
     former: Sequence[str] = (),
 ) -> NewSource:
-    """Add an identity to the file. Safe to run again after a failure, which completes the change.
+    """Add an identity to the file. Safe to run again after a failure: it then completes the change.
 
     A running producer is fenced and exits with 3. The file is written first: a producer that starts then
     finds a record beyond the end of its identity and stops. The records are rebuilt as by `resend`, because

@@ -33,12 +33,12 @@ class Identity:
 
 _NO_END = 2**63 - 1
 _MESSAGE_BYTES = 1_000_000
-_NEVER_A_UUID = "backslashreplace"  # turns invalid UTF-8 into an event_id that the warehouse cannot have
+_DECODE_ERRORS = "backslashreplace"  # turns invalid UTF-8 into an event_id that the warehouse cannot have
 _DIGEST_ROWS = 10_000
 
 
 class RowDigest(NamedTuple):
-    """A row for comparison; see `crmbot_core.contracts.digest`."""
+    """A row for comparison; `digest` is defined in `crmbot_core.contracts.digest`."""
 
     transaction_id: int
     event_id: str
@@ -49,7 +49,7 @@ class BotFile:
     """A bot's database, opened read-only; for one thread at a time.
 
     Every method raises:
-        TransientError: the file is missing, incomplete or locked, which the bot may be about to change.
+        TransientError: the file is missing, incomplete or locked; the bot may be about to fix that.
         ConfigurationError: the file belongs to another MRF or stream.
         StoppedError: the file is damaged.
     """
@@ -97,7 +97,7 @@ class BotFile:
                     self._connection.execute("COMMIT")
 
     def identities(self) -> list[Identity]:
-        """Return the file's identities, oldest first; the last one is present."""
+        """Return the file's identities, oldest first; the last one is the present identity."""
         with self._errors():
             rows = self._connection.execute(
                 "SELECT source_id, stream, mrf, schema_version, starts_after, lost_up_to "
@@ -152,7 +152,7 @@ class BotFile:
             page = (SCHEMA_VERSION, identity.source_id, self._mrf, after, identity.ends_at, _DIGEST_ROWS)
             with self._errors():
                 rows = [
-                    RowDigest(transaction_id, event_id.decode(errors=_NEVER_A_UUID), digest_of_text(text))
+                    RowDigest(transaction_id, event_id.decode(errors=_DECODE_ERRORS), digest_of_text(text))
                     for transaction_id, event_id, text in self._connection.execute(self._digest_sql, page)
                 ]
             yield from rows

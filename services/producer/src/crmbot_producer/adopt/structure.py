@@ -23,7 +23,7 @@ class Mapped:
     Attributes:
         name: the stream's name.
         is_view: whether it is a view.
-        columns: the declared types of its columns by name, in lower case.
+        columns: the declared types of its columns, by lower-case name.
         id_table: the table whose INTEGER PRIMARY KEY is the transaction_id, None if there is none.
         id_column: that column of the table; None if the table has only SQLite's implicit rowid.
         other_tables: other tables that a view reads.
@@ -152,7 +152,7 @@ def journal_mismatches(connection: sqlite3.Connection) -> list[Mismatch]:
 
 
 def _tables(connection: sqlite3.Connection, stream: Stream) -> tuple[str | None, tuple[str, ...]]:
-    """Return the table whose rowid SQLite reads a page by, according to its plan, and the other tables."""
+    """Return the table whose rowid SQLite's plan reads a page by, and the other tables that are read."""
     columns = ", ".join(column.name for column in stream.sqlite_columns)
     page = (
         f"SELECT {columns} FROM {stream.name} WHERE transaction_id > ? AND transaction_id <= ? "

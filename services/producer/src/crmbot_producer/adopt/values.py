@@ -72,7 +72,7 @@ def _pages(file: BotFile) -> Iterator[Page]:
 
 
 def _count_errors(stream: Stream, message: bytes, transaction_id: int, tally: Tally) -> bool:
-    """Count pydantic's errors; return whether the message is JSON: with infinity, SQLite's is not."""
+    """Count pydantic's errors; return whether the message is JSON, which it is not if it has infinity."""
     try:
         # Turns invalid UTF-8 into text that pydantic rejects.
         values = json.loads((_CHAIN + message).decode(errors=AS_IT_IS))

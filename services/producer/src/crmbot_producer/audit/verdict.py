@@ -1,4 +1,4 @@
-"""The audit of one MRF: each row of its files is in the warehouse once, or a dead letter, and no other is."""
+"""The audit of one MRF: is each row of its files in the warehouse once or a dead letter, and no other row?"""
 
 import time
 from collections.abc import Collection
@@ -62,7 +62,7 @@ def _audit_stream(
     """Check that the warehouse has each row the file has now, and none that the file lacks afterwards."""
     result = StreamAudit(stream.name)
     with closing(BotFile(path, stream, mrf)) as file:
-        file.identities()  # refuses another stream's or MRF's file
+        file.identities()  # rejects another stream's or MRF's file
         up_to = file.newest_id()
         _wait_for_rows(settings, stream, mrf, file, up_to, wait_seconds)
         started = time.monotonic()
