@@ -1,7 +1,7 @@
 """The DAGs that save the Excel dashboards: data2excel_mrf1 … data2excel_mrf7, then data2excel_russia.
 
-The MRFs, their schedules and their pods' settings are in data2excel.yaml beside this file, or where the
-environment variable DATA2EXCEL_CONFIG says.
+The MRFs, their schedules and their pods' settings are in data2excel.yaml beside this file, or in the file
+named by the environment variable DATA2EXCEL_CONFIG.
 """
 
 import json
@@ -55,7 +55,7 @@ published since the last time: {mrfs}. It reads the marts that they have publish
 
 
 def certificates(config: PodConfig) -> dict[str, tuple[k8s.V1Volume, dict[str, str]]]:
-    """Return the certificates for the warehouse: where each is mounted, its volume, and libpq's variables."""
+    """Return the warehouse's certificates: volume and libpq variables by mount path."""
     found = {}
     if ca := config.warehouse_ca:
         path = "/etc/crmbot/warehouse"
@@ -67,7 +67,7 @@ def certificates(config: PodConfig) -> dict[str, tuple[k8s.V1Volume, dict[str, s
         found[path] = (volume, {"PGSSLMODE": "verify-full", "PGSSLROOTCERT": f"{path}/{ca.key}"})
     if config.warehouse_certificate:
         path = "/etc/crmbot/warehouse-certificate"
-        # libpq refuses a key that others can read.
+        # libpq refuses a private key that others can read.
         source = k8s.V1SecretVolumeSource(secret_name=config.warehouse_certificate, default_mode=0o440)
         volume = k8s.V1Volume(name="warehouse-certificate", secret=source)
         found[path] = (volume, {"PGSSLCERT": f"{path}/tls.crt", "PGSSLKEY": f"{path}/tls.key"})
@@ -118,7 +118,7 @@ def pod_task(
             "app.kubernetes.io/part-of": "crm-bot",
             "app.kubernetes.io/instance": name,
         },
-        # The Pod Security level `restricted`; the user's number is the image's.
+        # Pod Security level `restricted`; the image sets the user id.
         security_context=k8s.V1PodSecurityContext(
             run_as_non_root=True,
             fs_group=config.fs_group,
@@ -131,22 +131,22 @@ def pod_task(
         ),
         service_account_name=config.service_account,
         automount_service_account_token=False,
-        # While the pod works the triggerer watches it, and no worker is taken.
+        # The triggerer watches the running pod, which occupies no worker.
         deferrable=True,
-        # A pod outlives its worker: the next try follows it instead of starting a second one.
+        # A pod outlives its worker: the next try reattaches to it instead of starting a second one.
         durable=True,
         on_finish_action="delete_succeeded_pod",
         get_logs=True,
         log_events_on_failure=True,
         # The container's last lines become the task's error.
         termination_message_policy="FallbackToLogsOnError",
-        startup_timeout_seconds=300,  # pulling the image counts
+        startup_timeout_seconds=300,  # includes pulling the image
         outlets=outlets,
     )
 
 
 def tell_failure(context: Mapping[str, Any], connection_id: str | None) -> None:
-    """Log that a task has failed for good, and tell the chat of `connection_id` if there is one."""
+    """Log a task's final failure, and post it to the webhook of `connection_id` if set."""
     task = context["ti"]
     text = f"{task.dag_id}, run {task.run_id}: {task.task_id} failed: {context.get('exception')}"
     log = logging.getLogger(__name__)
@@ -161,7 +161,7 @@ def tell_failure(context: Mapping[str, Any], connection_id: str | None) -> None:
         with urllib.request.urlopen(request, timeout=ALERT_SECONDS):
             pass
     except OSError as error:
-        # Without the URL, which is a secret.
+        # The URL is a secret and stays out of the log.
         log.error("the webhook of %s was not reached: %s", connection_id, type(error).__name__)
 
 
@@ -176,14 +176,14 @@ def default_args(config: PodConfig) -> dict[str, Any]:
 
 
 def workbooks_of(name: str) -> Asset:
-    """Return the asset that is updated when workbooks have been published."""
+    """Return the asset that publishing workbooks updates."""
     return Asset(f"crmbot_workbooks_{name}")
 
 
 def mrf_dag(mrf: str, config: ExportConfig) -> DAG:
     """Return the DAG that saves both workbooks of one MRF."""
 
-    def day_of(dag_run: Any) -> date:  # noqa: ANN401  (a run as templates see it)
+    def day_of(dag_run: Any) -> date:  # noqa: ANN401  (a DagRun, as in templates)
         return report_day(dag_run.data_interval_end or dag_run.run_after, config.timezone)
 
     run = ["--mrf", mrf, "--run-id", RUN_ID]

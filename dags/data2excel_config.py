@@ -1,4 +1,4 @@
-"""The configuration of the data2excel DAGs: which MRF is exported when, and by what pod."""
+"""The configuration of the data2excel DAGs: schedules and pods of each MRF."""
 
 from collections.abc import Mapping
 from datetime import date, datetime, timedelta
@@ -23,7 +23,7 @@ from pydantic import (
 
 
 class DagConfigError(ValueError):
-    """The configuration file cannot be used; the message is one line that names each wrong key."""
+    """The configuration file is invalid; the message is one line that names each wrong key."""
 
 
 def _cron(expression: str) -> str:
@@ -35,13 +35,13 @@ def _cron(expression: str) -> str:
 def _timezone(name: str) -> str:
     try:
         ZoneInfo(name)
-    except (OSError, LookupError):  # a folder of the time zone database; no such zone
+    except (OSError, LookupError):  # a directory of the time zone database; an unknown zone
         raise ValueError("not a time zone") from None
     return name
 
 
 MrfName = Annotated[str, StringConstraints(pattern=r"^mrf[1-9][0-9]{0,2}$")]
-# RFC 1123 subdomain, which Kubernetes asks of these names.
+# RFC 1123 subdomain, as Kubernetes requires.
 ObjectName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$", max_length=253)]
 Text = Annotated[str, StringConstraints(min_length=1)]
 
@@ -51,14 +51,14 @@ class _Strict(BaseModel):
 
 
 class Resources(_Strict):
-    """What the pod asks of its node, in Kubernetes quantities."""
+    """The pod's resource requests and limits, in Kubernetes quantities."""
 
     requests: dict[Literal["cpu", "memory"], str] = Field(default_factory=dict)
     limits: dict[Literal["cpu", "memory"], str] = Field(default_factory=dict)
 
 
 class CaFile(_Strict):
-    """Where the certificates to trust are: a key of a ConfigMap or of a Secret."""
+    """Source of the trusted certificates: a key of a ConfigMap or a Secret."""
 
     config_map: ObjectName | None = None
     secret: ObjectName | None = None
@@ -72,9 +72,9 @@ class CaFile(_Strict):
 
 
 class PodConfig(_Strict):
-    """What the DAGs of the MRFs and that of all Russia share: names, tries and pods.
+    """Settings shared by the DAGs of the MRFs and of all Russia: names, retries and pods.
 
-    The descriptions are what a wrong file's error says is expected.
+    Error messages quote the descriptions as the expected values.
     """
 
     title: Text = Field(description="the name for people, such as Центр")
@@ -137,13 +137,13 @@ class ExportConfig(PodConfig):
 
 
 class Configuration(NamedTuple):
-    """The whole file: the MRFs' exports, and that of all Russia if it is wanted."""
+    """The whole file: the MRFs' exports, and the all-Russia export or None."""
 
     mrfs: dict[str, ExportConfig]
     russia: PodConfig | None
 
 
-# What no two MRFs share: where these are missing, the MRF lacks them and not `defaults`.
+# Specific to each MRF: if missing, the error names the MRF instead of `defaults`.
 _OWN_KEYS = {"title", "timezone"}
 
 
@@ -160,15 +160,15 @@ class _File(_Strict):
 
 
 def report_day(end: datetime, timezone: str) -> date:
-    """Return the last day of a report that is made at the end of an interval: the day before, local."""
+    """Return the last day of the report of an interval: the local day before its end."""
     return end.astimezone(ZoneInfo(timezone)).date() - timedelta(days=1)
 
 
 def load(path: Path) -> Configuration:
-    """Read the configuration of every MRF, and of all Russia: their own keys over the shared defaults.
+    """Read the configuration of every MRF and of all Russia: their own keys override the defaults.
 
     Raises:
-        DagConfigError: if the file cannot be read or a key is missing, unknown or wrong.
+        DagConfigError: if the file cannot be read or a key is missing, unknown or invalid.
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -183,7 +183,7 @@ def load(path: Path) -> Configuration:
         raise DagConfigError(f"{path}: {'; '.join(_problems(error, _File, {}, ''))}") from None
 
     configs: dict[str, ExportConfig] = {}
-    problems: dict[str, None] = {}  # ordered, and a wrong default is told once
+    problems: dict[str, None] = {}  # an ordered set: a wrong default is reported once
     for mrf, own_keys in file.mrfs.items():
         try:
             configs[mrf] = ExportConfig.model_validate(_named(file.defaults | own_keys, mrf))
@@ -192,7 +192,7 @@ def load(path: Path) -> Configuration:
             problems |= dict.fromkeys(_problems(error, ExportConfig, prefixes, "defaults."))
     russia = None
     if file.russia is not None:
-        # `defaults` may hold keys of the MRFs alone.
+        # `defaults` may have keys that only MRFs have.
         shared = {key: value for key, value in file.defaults.items() if key in PodConfig.model_fields}
         try:
             russia = PodConfig.model_validate(shared | file.russia)
@@ -205,14 +205,14 @@ def load(path: Path) -> Configuration:
 
 
 def _named(keys: Mapping[str, Any], mrf: str) -> dict[str, Any]:
-    """Put the MRF's name in the place of {mrf}."""
+    """Replace {mrf} with the MRF's name."""
     return {k: v.replace("{mrf}", mrf) if isinstance(v, str) else v for k, v in keys.items()}
 
 
 def _problems(
     error: ValidationError, model: type[BaseModel], prefixes: Mapping[str, str], prefix: str
 ) -> list[str]:
-    """Say of each wrong key where it stands, what is wrong with it and what is expected."""
+    """Return for each wrong key its path, the problem and the expected value."""
     problems = []
     for problem in error.errors(include_url=False):
         location = [str(part) for part in problem["loc"] if part != "[key]"]

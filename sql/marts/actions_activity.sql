@@ -1,4 +1,4 @@
--- What each manager did in each hour, in the MRF's time zone: the only pass over all actions, other marts add it up.
+-- Activity of each manager by hour, in the MRF's time zone: the only pass over all actions; other marts aggregate it.
 -- Grain: one row per day, hour, branch and manager. Source: crm_bot_actions_<mrf>, mart report.
 -- Refresh: rebuilt by every export.
 CREATE TABLE crm_bot_mart_actions_activity_:build (

@@ -1,4 +1,4 @@
--- Activity of each branch by day, in the weeks of the trends; days without any are there with zeros.
+-- Activity of each branch by day, in the trend weeks; days without activity have zeros.
 -- Grain: one row per branch and day. Source: marts actions_activity, report. Refresh: rebuilt by every export.
 CREATE TABLE crm_bot_mart_actions_branch_days_:build (
     branch            text           NOT NULL,

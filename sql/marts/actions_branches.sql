@@ -1,4 +1,4 @@
--- Branches side by side, this month to date and against the same days of the month before.
+-- Comparison of branches: this month to date, and the same days of the previous month.
 -- Grain: one row per branch. Source: marts actions_activity, report. Refresh: rebuilt by every export.
 CREATE TABLE crm_bot_mart_actions_branches_:build (
     branch                     text           NOT NULL,

@@ -1,9 +1,9 @@
--- Activity by day; days without any are there with zeros.
+-- Activity by day; days without activity have zeros.
 -- Grain: one row per day. Source: marts actions_activity, report. Refresh: rebuilt by every export.
 CREATE TABLE crm_bot_mart_actions_daily_:build (
     day               date           NOT NULL,
     actions           bigint         NOT NULL,
-    managers          bigint         NOT NULL,  -- who did at least one thing
+    managers          bigint         NOT NULL,  -- with at least one action
     leads             bigint         NOT NULL,  -- leads created
     orders            bigint         NOT NULL,  -- orders placed
     refusals          bigint         NOT NULL,

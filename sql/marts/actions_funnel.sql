@@ -1,14 +1,14 @@
--- How far and how fast leads get: a lead counts at its furthest step and at every step before it.
--- Leads that were created in the weeks of the trends: those of this month alone had no time to get far.
+-- Funnel of leads: a lead counts at its furthest step and at every earlier one.
+-- Covers leads created in the trend weeks: those of this month alone had too little time to progress.
 -- Grain: one row per step of the funnel. Source: marts actions_leads, report. Refresh: rebuilt by every export.
 CREATE TABLE crm_bot_mart_actions_funnel_:build (
     stage           integer        NOT NULL,
     step            text           NOT NULL,
     leads           bigint         NOT NULL,
-    margin          double precision,         -- leads to the left of a bar that is drawn in the middle
+    margin          double precision,         -- blank space, in leads, to the left of the centred bar
     share_of_first  double precision,         -- of all leads
-    share_of_last   double precision,         -- of the leads at the step before
-    median_days     double precision,         -- from the step before to this one, without those who skipped it
+    share_of_last   double precision,         -- of the leads at the previous step
+    median_days     double precision,         -- from the previous step, excluding leads that skipped it
     potential       numeric(16, 2) NOT NULL   -- roubles per month
 )
 :columnar;

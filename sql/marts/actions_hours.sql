@@ -1,5 +1,5 @@
--- When managers use the bot: actions by hour and weekday in the weeks of the trends, in the MRF's time zone; hours
--- without any are there with zeros.
+-- When managers use the bot: actions by hour and weekday in the trend weeks, in the MRF's time zone; hours
+-- without actions have zeros.
 -- Grain: one row per hour of the day, a column per weekday. Source: marts actions_activity, report.
 -- Refresh: rebuilt by every export.
 CREATE TABLE crm_bot_mart_actions_hours_:build (

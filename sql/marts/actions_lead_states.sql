@@ -1,8 +1,8 @@
--- Which row of each lead is its present state, and how far and how fast the lead got.
--- Grain: one row per lead. The present state is the lead's row with the greatest transaction_id; where a bot's
+-- The row that is each lead's current state, and when the lead reached each step.
+-- Grain: one row per lead. The current state is the lead's row with the greatest transaction_id; where a bot's
 -- file was replaced, rows of the file in use (the one that wrote last) come before rows of the earlier one.
--- A mart of its own, so that what joins it knows how many leads there are: of rows that a window numbers, a planner
--- takes too few to be first.
+-- A separate mart, so that the planner knows the number of leads when it is joined: it underestimates how many rows
+-- a filter on row_number() = 1 keeps.
 -- Source: crm_bot_actions_<mrf>, mart report. Refresh: rebuilt by every export.
 CREATE TABLE crm_bot_mart_actions_lead_states_:build (
     lead_id         text        NOT NULL,
@@ -11,7 +11,7 @@ CREATE TABLE crm_bot_mart_actions_lead_states_:build (
     actions         bigint      NOT NULL,
     stage           integer     NOT NULL,  -- 1 lead, 2 contact, 3 meeting or presentation, 4 offer, 5 order
     first_at        timestamptz NOT NULL,
-    contact_at      timestamptz,           -- when it first was at this step or beyond
+    contact_at      timestamptz,           -- when it first reached this step or a later one
     meeting_at      timestamptz,
     offer_at        timestamptz,
     order_at        timestamptz,

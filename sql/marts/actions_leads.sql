@@ -1,4 +1,4 @@
--- Leads of one MRF in their state at the end of the report's last day: who works on each, how far and how fast it got.
+-- Leads of one MRF as of the end of the report's last day: the manager of each, and when it reached each step.
 -- Grain: one row per lead. Source: crm_bot_actions_<mrf>, mart actions_lead_states. Refresh: rebuilt by every export.
 CREATE TABLE crm_bot_mart_actions_leads_:build (
     lead_id            text           NOT NULL,
@@ -16,7 +16,7 @@ CREATE TABLE crm_bot_mart_actions_leads_:build (
     actions            bigint         NOT NULL,
     stage              integer        NOT NULL,  -- 1 lead, 2 contact, 3 meeting or presentation, 4 offer, 5 order
     first_at           timestamptz    NOT NULL,
-    contact_at         timestamptz,              -- when it first was at this step or beyond
+    contact_at         timestamptz,              -- when it first reached this step or a later one
     meeting_at         timestamptz,
     offer_at           timestamptz,
     order_at           timestamptz,

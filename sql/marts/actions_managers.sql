@@ -1,7 +1,7 @@
--- Leaderboard of managers, this month to date, with the orders of the same days of the month before.
+-- Leaderboard of managers, this month to date, with the orders of the same days of the previous month.
 -- Grain: one row per manager. Source: marts actions_activity, report. Refresh: rebuilt by every export.
 CREATE TABLE crm_bot_mart_actions_managers_:build (
-    place             bigint         NOT NULL,  -- by orders, then by their potential; equals share a place
+    place             bigint         NOT NULL,  -- by orders, then by their potential; ties share a place
     manager_id        text           NOT NULL,
     manager_name      text           NOT NULL,
     branch            text           NOT NULL,

@@ -1,4 +1,4 @@
--- Products: leads created, orders placed and refusals of this month to date, orders against the month before.
+-- Products: leads created, orders placed and refusals of this month to date, orders also of the previous month.
 -- Grain: one row per product. Source: crm_bot_actions_<mrf>, mart report. Refresh: rebuilt by every export.
 CREATE TABLE crm_bot_mart_actions_products_:build (
     product           text           NOT NULL,

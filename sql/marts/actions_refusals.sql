@@ -1,12 +1,12 @@
--- Why leads refuse, this month to date and in the same days of the month before.
+-- Refusals by reason, this month to date and in the same days of the previous month.
 -- Grain: one row per reason. Source: crm_bot_actions_<mrf>, mart report. Refresh: rebuilt by every export.
 CREATE TABLE crm_bot_mart_actions_refusals_:build (
     reason          text           NOT NULL,
     refusals        bigint         NOT NULL,
     share           double precision,         -- of all refusals of this month
-    potential       numeric(16, 2) NOT NULL,  -- what these leads could have brought, roubles per month
-    previous        bigint         NOT NULL,  -- refusals of the month before
-    share_previous  double precision,         -- of all refusals of the month before
+    potential       numeric(16, 2) NOT NULL,  -- of these leads, roubles per month
+    previous        bigint         NOT NULL,  -- refusals of the previous month
+    share_previous  double precision,         -- of all refusals of the previous month
     change          double precision          -- refusals / previous - 1
 )
 :columnar;

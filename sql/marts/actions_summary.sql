@@ -1,10 +1,10 @@
--- Key figures of managers' activity, this month to date and in the same days of the month before.
--- Grain: one row per period, also where nothing happened. Source: marts actions_activity, report.
+-- Key figures of managers' activity, this month to date and in the same days of the previous month.
+-- Grain: one row per period, even without activity. Source: marts actions_activity, report.
 -- Refresh: rebuilt by every export.
 CREATE TABLE crm_bot_mart_actions_summary_:build (
     period            text           NOT NULL,  -- current or previous
     actions           bigint         NOT NULL,
-    managers          bigint         NOT NULL,  -- who did at least one thing
+    managers          bigint         NOT NULL,  -- with at least one action
     leads             bigint         NOT NULL,  -- leads created
     orders            bigint         NOT NULL,  -- orders placed
     conversion        double precision,         -- orders / leads

@@ -1,17 +1,17 @@
--- Orders in work by how long they are at their present step; a step that no order is at is there with zeros.
+-- Open orders by time at their current step; a step without orders has zeros.
 -- Grain: one row per step, a column per age. Source: marts nature_orders, report. Refresh: rebuilt by every export.
 CREATE TABLE crm_bot_mart_nature_ageing_:build (
     stage            integer        NOT NULL,
     status           text           NOT NULL,
     orders           bigint         NOT NULL,
-    days_3           bigint         NOT NULL,  -- orders that are at the step for 0 to 3 days
+    days_3           bigint         NOT NULL,  -- orders at the step for 0 to 3 days
     days_7           bigint         NOT NULL,  -- 4 to 7
     days_14          bigint         NOT NULL,  -- 8 to 14
     days_30          bigint         NOT NULL,  -- 15 to 30
     days_more        bigint         NOT NULL,  -- 31 and more
     stuck            bigint         NOT NULL,  -- 15 and more
     stuck_revenue    numeric(16, 2) NOT NULL,  -- of these, roubles per month
-    monthly_revenue  numeric(16, 2) NOT NULL   -- of all orders of the step, roubles per month
+    monthly_revenue  numeric(16, 2) NOT NULL   -- of all orders at the step, roubles per month
 )
 :columnar;
 

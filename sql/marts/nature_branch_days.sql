@@ -1,4 +1,4 @@
--- Sales of each branch by day, in the weeks of the trends; days without any are there with zeros.
+-- Sales of each branch by day, in the trend weeks; days without sales have zeros.
 -- Grain: one row per branch and day. Source: marts nature_sales, report. Refresh: rebuilt by every export.
 CREATE TABLE crm_bot_mart_nature_branch_days_:build (
     branch           text           NOT NULL,

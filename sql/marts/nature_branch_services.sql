@@ -1,4 +1,4 @@
--- Services of each branch: sales of this month to date against the plan of the month and the month before's same days.
+-- Services of each branch: sales of this month to date against the month's plan and the previous month's same days.
 -- Grain: one row per branch and service. Source: mart nature_plan_fact. Refresh: rebuilt by every export.
 CREATE TABLE crm_bot_mart_nature_branch_services_:build (
     branch                    text           NOT NULL,
@@ -8,9 +8,9 @@ CREATE TABLE crm_bot_mart_nature_branch_services_:build (
     lost                      bigint         NOT NULL,  -- orders
     success                   double precision,         -- connected / (connected + lost)
     units                     bigint         NOT NULL,  -- connected
-    units_plan                double precision,         -- empty where there is no plan
+    units_plan                double precision,         -- null without a plan
     units_done                double precision,         -- units / units_plan
-    units_forecast            double precision NOT NULL,  -- of the whole month at the pace of its days so far
+    units_forecast            double precision NOT NULL,  -- of the whole month at the pace so far
     one_off_revenue           numeric(16, 2) NOT NULL,  -- roubles
     monthly_revenue           numeric(16, 2) NOT NULL,  -- roubles per month
     monthly_revenue_plan      double precision,

@@ -1,7 +1,7 @@
--- From lead to connection: what became of the leads of each week, across both streams. An order belongs to the week
--- in which its lead was created; the shares of leads count connections within so many days of the lead's creation
--- and are empty until every lead of the week is that old.
--- Grain: one row per week (its Monday) of the trends. Source: marts actions_leads, nature_orders, report.
+-- From lead to connection: outcomes of the leads of each week, across both streams. An order belongs to the week in
+-- which its lead was created. conversion_14, _28 and _56 count connections within that many days of the lead's creation
+-- and are null until every lead of the week is that old.
+-- Grain: one row per trend week (its Monday). Source: marts actions_leads, nature_orders, report.
 -- Refresh: rebuilt by every export.
 CREATE TABLE crm_bot_mart_nature_cohorts_:build (
     week             date           NOT NULL,

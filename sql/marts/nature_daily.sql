@@ -1,4 +1,4 @@
--- Sales by day; days without any are there with zeros.
+-- Sales by day; days without sales have zeros.
 -- Grain: one row per day. Source: marts nature_sales, report. Refresh: rebuilt by every export.
 CREATE TABLE crm_bot_mart_nature_daily_:build (
     day              date           NOT NULL,

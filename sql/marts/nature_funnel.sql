@@ -1,14 +1,14 @@
--- How far orders get and how fast: an order counts at its furthest step and at every step before it, also when it
--- was lost afterwards. Orders that were applied for in the weeks of the trends.
+-- Funnel of orders: an order counts at its furthest step and at every earlier one, even if it was lost later.
+-- Covers orders applied for in the trend weeks.
 -- Grain: one row per step. Source: marts nature_orders, report. Refresh: rebuilt by every export.
 CREATE TABLE crm_bot_mart_nature_funnel_:build (
     stage            integer        NOT NULL,
     step             text           NOT NULL,
     orders           bigint         NOT NULL,
-    margin           double precision,         -- orders to the left of a bar that is drawn in the middle
+    margin           double precision,         -- blank space, in orders, to the left of the centred bar
     share_of_first   double precision,         -- of all orders
-    share_of_last    double precision,         -- of the orders at the step before
-    median_days      double precision,         -- from the step before to this one, without those who skipped it
+    share_of_last    double precision,         -- of the orders at the previous step
+    median_days      double precision,         -- from the previous step, excluding orders that skipped it
     monthly_revenue  numeric(16, 2) NOT NULL   -- roubles per month
 )
 :columnar;

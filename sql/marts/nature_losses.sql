@@ -1,13 +1,13 @@
--- Why orders are lost, this month to date and in the same days of the month before.
+-- Lost orders by reason, this month to date and in the same days of the previous month.
 -- Grain: one row per reason. Source: marts nature_orders, report. Refresh: rebuilt by every export.
 CREATE TABLE crm_bot_mart_nature_losses_:build (
     reason           text           NOT NULL,
     orders           bigint         NOT NULL,
     share            double precision,         -- of all orders lost this month
     units            bigint         NOT NULL,
-    monthly_revenue  numeric(16, 2) NOT NULL,  -- that will not come, roubles per month
-    previous         bigint         NOT NULL,  -- orders lost in the month before
-    share_previous   double precision,         -- of all orders lost in the month before
+    monthly_revenue  numeric(16, 2) NOT NULL,  -- lost with these orders, roubles per month
+    previous         bigint         NOT NULL,  -- orders lost in the previous month
+    share_previous   double precision,         -- of all orders lost in the previous month
     change           double precision          -- orders / previous - 1
 )
 :columnar;

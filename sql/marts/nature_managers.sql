@@ -1,7 +1,7 @@
--- Leaderboard of managers by what was connected this month to date, with the same days of the month before.
+-- Leaderboard of managers by connections, this month to date and in the same days of the previous month.
 -- Grain: one row per manager. Source: marts nature_sales, report. Refresh: rebuilt by every export.
 CREATE TABLE crm_bot_mart_nature_managers_:build (
-    place                     bigint         NOT NULL,  -- by monthly revenue, then by units; equals share a place
+    place                     bigint         NOT NULL,  -- by monthly revenue, then by units; ties share a place
     manager_id                text           NOT NULL,
     manager_name              text           NOT NULL,
     branch                    text           NOT NULL,

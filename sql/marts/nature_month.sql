@@ -1,15 +1,15 @@
--- The month day by day, added up from its first: fact, the month before, the plan spread evenly, and from the
--- report's last day on the forecast: the pace of the days so far.
+-- Cumulative month by day: fact, previous month, plan spread evenly over the days, and from the report's last day
+-- on the forecast, at the pace so far.
 -- Grain: one row per day of the month. Source: marts nature_sales, nature_plan, report.
 -- Refresh: rebuilt by every export.
 CREATE TABLE crm_bot_mart_nature_month_:build (
     day              date           NOT NULL,
-    units            numeric(16, 2),           -- connected so far; empty after the report's last day
-    monthly_revenue  numeric(16, 2),           -- of what was connected so far, roubles per month
-    previous         numeric(16, 2),           -- monthly_revenue of the month before, up to the same day of it
-    plan             double precision,         -- monthly_revenue planned up to this day; empty where there is no plan
-    forecast         double precision,         -- monthly_revenue expected up to this day; empty before the last day
-    is_plan_derived  boolean                   -- see nature_plan; empty where there is no plan
+    units            numeric(16, 2),           -- connected so far; null after the report's last day
+    monthly_revenue  numeric(16, 2),           -- of connections so far, roubles per month
+    previous         numeric(16, 2),           -- monthly_revenue of the previous month, up to the same day
+    plan             double precision,         -- monthly_revenue planned up to this day; null without a plan
+    forecast         double precision,         -- monthly_revenue expected up to this day; null before the last day
+    is_plan_derived  boolean                   -- see nature_plan; null without a plan
 )
 :columnar;
 

@@ -1,7 +1,7 @@
--- Which row of each order is its present state, and when it was at each step.
--- Grain: one row per order. The present state is the order's row with the greatest transaction_id; where a bot's
+-- The row that is each order's current state, and when the order reached each step.
+-- Grain: one row per order. The current state is the order's row with the greatest transaction_id; where a bot's
 -- file was replaced, rows of the file in use (the one that wrote last) come before rows of the earlier one.
--- A mart of its own for the planner's sake, like actions_lead_states.
+-- A separate mart for the planner, like actions_lead_states.
 -- Source: crm_bot_nature_<mrf>, mart report. Refresh: rebuilt by every export.
 CREATE TABLE crm_bot_mart_nature_order_states_:build (
     order_id        text        NOT NULL,
@@ -9,7 +9,7 @@ CREATE TABLE crm_bot_mart_nature_order_states_:build (
     transaction_id  bigint      NOT NULL,
     stage           integer     NOT NULL,  -- furthest: 1 application, 2 feasibility, 3 contract, 4 connected
     applied_at      timestamptz NOT NULL,  -- time of the order's first step
-    feasibility_at  timestamptz,           -- when it first was at this step or beyond
+    feasibility_at  timestamptz,           -- when it first reached this step or a later one
     contract_at     timestamptz,
     connected_at    timestamptz
 )

@@ -1,4 +1,4 @@
--- Orders of one MRF in their state at the end of the report's last day, with the time of each step.
+-- Orders of one MRF as of the end of the report's last day, with the time of each step.
 -- Grain: one row per order. Source: crm_bot_nature_<mrf>, mart nature_order_states. Refresh: rebuilt by every export.
 CREATE TABLE crm_bot_mart_nature_orders_:build (
     order_id         text           NOT NULL,
@@ -18,11 +18,11 @@ CREATE TABLE crm_bot_mart_nature_orders_:build (
     monthly_revenue  numeric(14, 2) NOT NULL,
     stage            integer        NOT NULL,  -- furthest: 1 application, 2 feasibility, 3 contract, 4 connected
     applied_at       timestamptz    NOT NULL,  -- time of the order's first step
-    feasibility_at   timestamptz,              -- when it first was at this step or beyond
+    feasibility_at   timestamptz,              -- when it first reached this step or a later one
     contract_at      timestamptz,
     connected_at     timestamptz,
-    status_at        timestamptz    NOT NULL,  -- since when it is in its present state
-    applied_day      date           NOT NULL,  -- the days of the two in the MRF's time zone
+    status_at        timestamptz    NOT NULL,  -- start of its current state
+    applied_day      date           NOT NULL,  -- applied_at and status_at as days in the MRF's time zone
     status_day       date           NOT NULL
 )
 :columnar_by_lead;

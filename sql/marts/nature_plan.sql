@@ -1,5 +1,5 @@
--- The plan of the report's month: the newest one that was loaded, or else a derived one, the whole month before with
--- 10 per cent more. There is none if nothing was loaded and the data does not cover the whole month before.
+-- Plan of the report's month: the last one loaded, or else a derived one, the whole previous month plus 10 per cent.
+-- Empty if no plan was loaded and the data does not cover the whole previous month.
 -- Grain: one row per branch, service and tariff. Source: crm_bot_plan_<mrf>, marts nature_sales, report.
 -- Refresh: rebuilt by every export.
 CREATE TABLE crm_bot_mart_nature_plan_:build (
@@ -7,7 +7,7 @@ CREATE TABLE crm_bot_mart_nature_plan_:build (
     service          text             NOT NULL,
     tariff           text             NOT NULL,
     units            double precision NOT NULL,  -- to be connected in the month
-    monthly_revenue  double precision NOT NULL,  -- of what is to be connected, roubles per month
+    monthly_revenue  double precision NOT NULL,  -- of these connections, roubles per month
     is_derived       boolean          NOT NULL
 )
 :columnar;

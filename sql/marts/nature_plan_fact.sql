@@ -1,4 +1,4 @@
--- Sales of this month to date, of the same days of the month before, and the plan of the month, side by side.
+-- Sales of this month to date and of the same days of the previous month, with the plan of the month.
 -- Grain: one row per branch, service and tariff. Source: marts nature_sales, nature_plan, report.
 -- Refresh: rebuilt by every export.
 CREATE TABLE crm_bot_mart_nature_plan_fact_:build (
@@ -10,8 +10,8 @@ CREATE TABLE crm_bot_mart_nature_plan_fact_:build (
     lost                      bigint         NOT NULL,  -- orders
     units                     bigint         NOT NULL,  -- connected
     units_previous            bigint         NOT NULL,
-    units_plan                double precision,         -- empty where there is no plan
-    units_forecast            double precision NOT NULL,  -- of the whole month at the pace of its days so far
+    units_plan                double precision,         -- null without a plan
+    units_forecast            double precision NOT NULL,  -- of the whole month at the pace so far
     one_off_revenue           numeric(16, 2) NOT NULL,  -- roubles
     monthly_revenue           numeric(16, 2) NOT NULL,  -- roubles per month
     monthly_revenue_previous  numeric(16, 2) NOT NULL,

@@ -1,5 +1,5 @@
--- What was applied for, connected and lost on each day: other marts add it up. Connected and lost orders are those
--- whose present state is such, on the day since which it is.
+-- Orders applied for, connected and lost on each day; other marts aggregate it. An order counts as connected or lost
+-- if that is its current state, on the day on which it reached that state.
 -- Grain: one row per day, branch, manager, service and tariff. Source: mart nature_orders.
 -- Refresh: rebuilt by every export.
 CREATE TABLE crm_bot_mart_nature_sales_:build (

@@ -1,4 +1,4 @@
--- Services: sales of this month to date against the plan of the month and the same days of the month before.
+-- Services: sales of this month to date against the month's plan and the same days of the previous month.
 -- Grain: one row per service. Source: mart nature_plan_fact. Refresh: rebuilt by every export.
 CREATE TABLE crm_bot_mart_nature_services_:build (
     service                   text           NOT NULL,
@@ -7,9 +7,9 @@ CREATE TABLE crm_bot_mart_nature_services_:build (
     lost                      bigint         NOT NULL,  -- orders
     success                   double precision,         -- connected / (connected + lost)
     units                     bigint         NOT NULL,  -- connected
-    units_plan                double precision,         -- empty where there is no plan
+    units_plan                double precision,         -- null without a plan
     units_done                double precision,         -- units / units_plan
-    units_forecast            double precision NOT NULL,  -- of the whole month at the pace of its days so far
+    units_forecast            double precision NOT NULL,  -- of the whole month at the pace so far
     one_off_revenue           numeric(16, 2) NOT NULL,  -- roubles
     monthly_revenue           numeric(16, 2) NOT NULL,  -- roubles per month
     monthly_revenue_plan      double precision,

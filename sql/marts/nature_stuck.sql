@@ -1,4 +1,4 @@
--- Stuck orders: in work, and at their present step for more than 14 days.
+-- Stuck orders: open, and at their current step for more than 14 days.
 -- Grain: one row per order. Source: marts nature_orders, report. Refresh: rebuilt by every export.
 CREATE TABLE crm_bot_mart_nature_stuck_:build (
     order_id         text           NOT NULL,
@@ -8,7 +8,7 @@ CREATE TABLE crm_bot_mart_nature_stuck_:build (
     service          text           NOT NULL,
     tariff           text           NOT NULL,
     status           text           NOT NULL,
-    status_day       date           NOT NULL,  -- since when it is at this step, in the MRF's time zone
+    status_day       date           NOT NULL,  -- start of this step, in the MRF's time zone
     days             integer        NOT NULL,  -- at this step
     units            integer        NOT NULL,
     monthly_revenue  numeric(14, 2) NOT NULL   -- roubles per month

@@ -1,6 +1,6 @@
--- Key figures of sales, this month to date and in the same days of the month before; what is in work is that of the
--- last day of each.
--- Grain: one row per period, also where nothing happened. Source: marts nature_orders, nature_sales, report.
+-- Key figures of sales, this month to date and in the same days of the previous month; open orders are those at
+-- the end of each period's last day.
+-- Grain: one row per period, even without sales. Source: marts nature_orders, nature_sales, report.
 -- Refresh: rebuilt by every export.
 CREATE TABLE crm_bot_mart_nature_summary_:build (
     period           text           NOT NULL,  -- current or previous
@@ -12,7 +12,7 @@ CREATE TABLE crm_bot_mart_nature_summary_:build (
     one_off_revenue  numeric(16, 2) NOT NULL,  -- of the connected orders, roubles
     monthly_revenue  numeric(16, 2) NOT NULL,  -- of the connected orders, roubles per month
     median_days      double precision,         -- from application to connection, of the connected orders
-    in_work          bigint         NOT NULL,  -- orders that were neither connected nor lost by the end of the period
+    in_work          bigint         NOT NULL,  -- orders neither connected nor lost by the end of the period
     in_work_revenue  numeric(16, 2) NOT NULL   -- of these, roubles per month
 )
 :columnar;

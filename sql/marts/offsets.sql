@@ -1,9 +1,9 @@
--- How far the marts look into the topics: what the ledger says at the moment of their building.
+-- How far the topics were loaded when the marts were built, from the ledger.
 -- Grain: one row per topic and partition. Source: crm_bot_ledger. Refresh: rebuilt by every export.
 CREATE TABLE crm_bot_mart_offsets_:build (
     topic            text        NOT NULL,
     kafka_partition  integer     NOT NULL,
-    end_offset       bigint      NOT NULL,  -- first offset that is not loaded
+    end_offset       bigint      NOT NULL,  -- first offset not loaded
     loaded_at        timestamptz NOT NULL
 )
 :columnar;

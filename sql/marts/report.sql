@@ -1,17 +1,17 @@
--- What the report is about: the month up to its last day, the days that this is compared with, the weeks of its trends.
--- Other marts read it with LIMIT 1, which tells the planner what it cannot know: that it is one row.
+-- Days of the report: the month up to its last day, the days compared with it, the trend weeks.
+-- Other marts read it with LIMIT 1, which tells the planner that it has one row.
 -- Grain: one row. Source: crm_bot_actions_<mrf>, crm_bot_nature_<mrf>. Refresh: rebuilt by every export.
 CREATE TABLE crm_bot_mart_report_:build (
-    run             text    NOT NULL,  -- who built these marts: a run of the DAG, empty by hand
+    run             text    NOT NULL,  -- run of the DAG that built these marts, empty by hand
     day             date,              -- last day, in the MRF's time zone; unless given, the day of the newest row
     month_start     date,
     month_end       date,
-    previous_start  date,              -- the month before, up to the same day; a whole month is compared with a whole one
+    previous_start  date,              -- previous month, up to the same day; a whole month is compared with a whole one
     previous_end    date,
     trend_start     date,              -- a Monday: the week of `day` and the twelve before it
-    days            integer,           -- of the month that have passed, `day` included
+    days            integer,           -- days of the month up to and including `day`
     month_days      integer,
-    until_at        timestamptz        -- end of `day`: what is later does not count
+    until_at        timestamptz        -- end of `day`, exclusive: later rows are ignored
 )
 :columnar;
 

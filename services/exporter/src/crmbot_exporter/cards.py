@@ -1,4 +1,4 @@
-"""Draws key figures as cards: title, value, change against the period before, sparkline."""
+"""Draws key figures as cards: title, value, change against the previous period, sparkline."""
 
 from collections.abc import Sequence
 
@@ -17,7 +17,7 @@ _GAP_HEIGHT = 12
 
 
 def change(figure: KeyFigure, now: object, before: object) -> float | None:
-    """Return by how much a figure differs from before: as a share of it, or for shares in points."""
+    """Return the relative change of a figure, or for a share the difference."""
     new, old = number(now), number(before)
     if new is None or old is None:
         return None
@@ -36,17 +36,17 @@ def draw_cards(
     before_title: str,
     days: Placed | None,
 ) -> int:
-    """Draw the figures from this row on, four side by side, and return the row below them.
+    """Draw the figures, four to a row of cards, and return the row below them.
 
     Args:
-        worksheet: a sheet whose columns are those of GRID, written down to `row`.
-        formats: how it looks.
-        row: where to begin.
-        figures: what to draw.
+        worksheet: a sheet with the columns of GRID, already written above `row`.
+        formats: the cell formats.
+        row: the first row of the cards.
+        figures: the key figures to draw.
         now: the values by column.
-        before: those of the period before, as far as there are.
-        before_title: that period's name.
-        days: the table that sparklines take their days from.
+        before: the previous period's values; columns may be missing.
+        before_title: the previous period's name.
+        days: the daily table that the sparklines chart; None for no sparklines.
     """
     for start in range(0, len(figures), CARDS):
         cards = [(place * 2, figure) for place, figure in enumerate(figures[start : start + CARDS])]
@@ -73,7 +73,7 @@ def draw_cards(
 def _change_cell(
     formats: Theme, figure: KeyFigure, now: Record, before: Record, before_title: str
 ) -> tuple[float | str, Format]:
-    """Return a change as a number, and a format that says what it is compared with."""
+    """Return a change as a number, and a format that names the previous period."""
     moved = change(figure, now[figure.column], before.get(figure.column))
     if moved is None:
         text = "не с чем сравнить" if figure.column in before else ""

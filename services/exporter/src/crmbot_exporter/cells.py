@@ -1,4 +1,4 @@
-"""Writing single values safely: what comes from outside is text and stays text."""
+"""Writes single values safely: text from outside is always written as text."""
 
 import math
 from datetime import date
@@ -12,17 +12,17 @@ from crmbot_exporter.layout import Column, Kind
 
 
 def is_plain(text: str) -> bool:
-    """Return whether XlsxWriter's write_string writes this text as it is."""
+    """Return whether XlsxWriter's write_string writes this text unchanged."""
     return text.isprintable() and not text.startswith("<r>")
 
 
 def write_text(
     worksheet: Worksheet, row: int, column: int, text: str, plain: Format, cell: Format | None = None
 ) -> None:
-    """Write text from outside as it is; never a formula, a link or XML.
+    """Write text from outside unchanged, never as a formula, a link or XML.
 
-    XlsxWriter takes a string of the form <r>…</r> for the XML of a rich string and copies it into the sheet
-    unescaped, so such a text is written as a rich string of two parts. U+FFFE and U+FFFF cannot stand in XML.
+    XlsxWriter treats <r>…</r> as the XML of a rich string and copies it into the sheet unescaped, so such
+    text is written as a rich string of two parts. U+FFFE and U+FFFF, invalid in XML, become U+FFFD.
     """
     if not text.isprintable():
         text = text.replace("\ufffe", "\ufffd").replace("\uffff", "\ufffd")
@@ -33,7 +33,7 @@ def write_text(
 
 
 def number(value: object) -> float | None:
-    """Return a finite number for Excel, or None for what is missing, infinite or not a number."""
+    """Return a value as a float, or None if it is missing, not numeric or not finite."""
     if isinstance(value, (int, float, Decimal)) and math.isfinite(value):
         return float(value)
     return None
@@ -42,7 +42,7 @@ def number(value: object) -> float | None:
 def write_value(
     worksheet: Worksheet, row: int, column: int, declared: Column, value: object, plain: Format, cell: Format
 ) -> None:
-    """Write one value of a mart as its column is declared; what is missing leaves a blank cell."""
+    """Write one value of a mart as its column declares; a missing value gives a blank cell."""
     if declared.kind is Kind.TEXT:
         if value is None:
             worksheet.write_blank(row, column, None, cell)

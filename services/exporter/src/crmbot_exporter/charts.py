@@ -1,4 +1,4 @@
-"""Native Excel charts on the ranges of a table that stands on some sheet."""
+"""Draws native Excel charts of a table's ranges."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -28,16 +28,16 @@ _TYPES: Mapping[str, dict[str, str]] = {
     "bullet": {"type": "column"},
 }
 _HORIZONTAL = ("bar", "funnel")
-_ROOM_FOR_LABELS = 1.2  # how much longer than its greatest bar a bar chart is
+_ROOM_FOR_LABELS = 1.2  # length of a bar chart's axis over that of its longest bar
 
 
 def draw_chart(workbook: Workbook, chart: Chart, placed: Placed, size: tuple[int, int]) -> ExcelChart:
-    """Return a chart, ready to be inserted on whichever sheet.
+    """Return a chart, ready to be inserted on any sheet.
 
     Args:
-        workbook: where the chart will stand.
-        chart: what to draw.
-        placed: the table that it is drawn from, with at least one charted row.
+        workbook: the workbook that the chart belongs to.
+        chart: the chart's declaration.
+        placed: the charted table, with at least one charted row.
         size: width and height in pixels.
     """
     drawn = workbook.add_chart(dict(_TYPES[chart.kind]))
@@ -62,13 +62,13 @@ def draw_chart(workbook: Workbook, chart: Chart, placed: Placed, size: tuple[int
 
 
 def is_filled(chart: Chart, placed: Placed) -> bool:
-    """Return whether a chart would show anything but empty axes."""
+    """Return whether a chart has a value above zero to show."""
     rows = charted_rows(chart, placed.rows)
     return greatest(chart.series, placed.frame.iloc[rows.start : rows.stop]) > 0
 
 
 def days_between_labels(days: int) -> int:
-    """Return the step of a date axis: whole weeks once there are too many days to name each."""
+    """Return the label step of a date axis in days: 1, or whole weeks for long periods."""
     return 1 if days <= 16 else 7 * max(1, round(days / 7 / 14))
 
 
@@ -78,7 +78,7 @@ def greatest(series: Sequence[Series], frame: pd.DataFrame) -> float:
 
 
 def _add_lines(workbook: Workbook, drawn: ExcelChart, shown: Placed, chart: Chart) -> None:
-    """Draw lines and marks over columns: on the same axis if they count the same, or on one of their own."""
+    """Draw lines and marks over columns, on a secondary axis if their values are of another kind."""
     lines = [series for series in chart.series if series.style != "fill"]
     if not lines:
         return
@@ -97,7 +97,7 @@ def _ranges(shown: Placed, chart: Chart, series: Series) -> Options:
         "name": shown.sheet.column(series.column).title,
         "categories": _range(shown, chart.category),
         "values": _range(shown, series.column),
-        # Viewers that draw a chart from its cache find it filled; Excel reads the ranges.
+        # The cache serves viewers that draw from it; Excel reads the ranges.
         "categories_data": [_cached(chart.category, value) for value in shown.charted[chart.category]],
         "values_data": [number(value) for value in shown.charted[series.column]],
     }
@@ -108,7 +108,7 @@ def _range(shown: Placed, column: str) -> list[str | int]:
 
 
 def _look(shown: Placed, chart: Chart, series: Series) -> Options:
-    """Return how columns, bars and the lines of a line chart look."""
+    """Return the formatting of columns, bars, or the lines of a line chart."""
     if chart.kind == "line":
         return _line(series)
     look: Options = {"fill": {"color": series.colour}, "gap": 40 if len(shown.rows) > 20 else 60}
@@ -148,7 +148,7 @@ def _category_axis(shown: Placed, chart: Chart) -> Options:
             step = days_between_labels(len(days))
             axis |= {"date_axis": True, "major_unit": step, "major_unit_type": "days"}
         else:
-            axis["text_axis"] = True  # weeks: on an axis of days their columns would be a day wide
+            axis["text_axis"] = True  # weeks: on a date axis their columns would be one day wide
     if chart.kind in _HORIZONTAL:
         axis |= {"reverse": True}  # the first row of the table is the topmost bar
     return axis

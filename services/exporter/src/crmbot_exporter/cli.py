@@ -24,7 +24,7 @@ _EPILOG = (
 Settings = TypeVar("Settings", bound=LogSettings)
 
 
-# Options named like a setting win over its variable.
+# An option overrides the environment variable of its setting.
 _mrf = click.option("--mrf", help="Macro-regional branch, such as mrf1; or MRF.")
 _output_dir = click.option("--output-dir", help="Folder of the workbooks; or OUTPUT_DIR.")
 _day = click.option("--day", "report_day", help="Last day of the report, as YYYY-MM-DD; or REPORT_DAY.")
@@ -33,7 +33,7 @@ _data_rows = click.option("--data", "data_rows", help="Rows of the data sheets: 
 _stream = click.option("--stream", type=click.Choice(list(STREAMS)), help="Only this one; both if left out.")
 
 
-# Commands import what they need when they run: pandas and XlsxWriter take seconds.
+# Commands import their modules when they run: pandas and XlsxWriter take seconds to import.
 @click.group(epilog=_EPILOG)
 @click.version_option(package_name=_SERVICE)
 def main() -> None:
@@ -170,14 +170,14 @@ def watch_command(**options: str | None) -> None:
 def _run(
     kind: type[Settings], action: Callable[[Settings, Logger], None], options: Mapping[str, str | None]
 ) -> None:
-    """Run what a command does, again after a transient failure."""
+    """Run a command's action, with retries after transient failures."""
     with exit_codes(_SERVICE):
         settings = load(kind, **options)
         log = configure_logging(settings, _SERVICE)
-        signal.signal(signal.SIGTERM, _end)
+        signal.signal(signal.SIGTERM, _exit_on_signal)
         retried(lambda: action(settings, log), log)
 
 
-def _end(signum: int, frame: FrameType | None) -> None:
-    # As an exception, so that the transaction is rolled back and temporary files are removed.
+def _exit_on_signal(signum: int, frame: FrameType | None) -> None:
+    # SystemExit unwinds the stack: the transaction is rolled back and temporary files are removed.
     sys.exit(128 + signum)

@@ -1,4 +1,4 @@
-"""The rows of a stream as a file: CSV, Parquet, or a workbook of data sheets alone."""
+"""Saves the rows of a stream as a file: CSV, Parquet, or a workbook with data sheets only."""
 
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -20,11 +20,11 @@ from crmbot_exporter.settings import ExporterSettings
 from crmbot_exporter.theme import Theme
 from crmbot_exporter.workbook import new_workbook
 
-_GROUP_ROWS = 50_000  # of a Parquet file's row group: what is in memory at once
+_GROUP_ROWS = 50_000  # in a Parquet row group, which is held in memory
 
 
 def export_data(settings: ExporterSettings, streams: Sequence[str], kind: str, log: Logger) -> list[Path]:
-    """Save every row of the streams as files of one format, all of one moment; return where."""
+    """Save every row of the streams, from one snapshot, as files of one format; return their paths."""
     require_folder(settings.output_dir)
     report = Report(settings.mrf, settings.zone, None)
     paths = [settings.output_dir / f"{name}_{settings.mrf}_data.{kind}" for name in streams]
@@ -36,7 +36,7 @@ def export_data(settings: ExporterSettings, streams: Sequence[str], kind: str, l
 
 
 def write_csv(connection: Connection, stream: Stream, report: Report, file: BinaryIO) -> None:
-    """Write the contract's columns under their names, with codes and UTC times; UTF-8, commas, a header."""
+    """Write the contract's columns as CSV in UTF-8 with a header; codes are not labelled, times are UTC."""
     copy = sql.SQL("COPY (SELECT {} {}) TO STDOUT WITH (FORMAT csv, HEADER)").format(*_query(stream, report))
     with connection.cursor().copy(copy) as blocks:
         for block in blocks:
@@ -44,7 +44,7 @@ def write_csv(connection: Connection, stream: Stream, report: Report, file: Bina
 
 
 def write_parquet(connection: Connection, stream: Stream, report: Report, file: BinaryIO) -> None:
-    """Write the same columns with their types.
+    """Write the same columns as Parquet, with their types.
 
     Raises:
         ConfigurationError: if pyarrow is not installed.
@@ -74,7 +74,7 @@ def write_parquet(connection: Connection, stream: Stream, report: Report, file: 
 
 
 def write_xlsx(connection: Connection, stream: Stream, report: Report, file: BinaryIO) -> None:
-    """Write the data sheets that the stream's dashboard ends with."""
+    """Write the data sheets of the stream's dashboard."""
     columns = DASHBOARDS[stream.name].data
     with scratch_folder() as scratch:
         workbook = new_workbook(file, scratch)
@@ -87,7 +87,7 @@ FORMATS = {"xlsx": write_xlsx, "parquet": write_parquet, "csv": write_csv}
 
 
 def _query(stream: Stream, report: Report) -> tuple[sql.Composed, sql.Composed]:
-    """Return what stands behind SELECT: the columns, and where they come from in which order."""
+    """Return a query without its SELECT: the columns, then FROM, WHERE and ORDER BY."""
     names = sql.SQL(", ").join(_column(column.name) for column in stream.row_columns)
     return names, rows_of(stream, report) + sql.SQL(" ORDER BY occurred_at, transaction_id")
 

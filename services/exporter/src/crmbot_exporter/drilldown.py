@@ -1,4 +1,4 @@
-"""Draws the sheets that a table's links lead to: one for each of its rows."""
+"""Draws drill-down sheets: one for each row of a table, reached by the row's link."""
 
 import pandas as pd
 from xlsxwriter import Workbook
@@ -16,7 +16,7 @@ _CHART_HEIGHT = 280
 
 
 def rows_of(frame: pd.DataFrame, key: str, value: str) -> range:
-    """Return where the rows with this key stand in a frame that is sorted by it."""
+    """Return the positions of the rows with this key in a frame sorted by it."""
     found = [place for place, other in enumerate(frame[key]) if other == value]
     return range(found[0], found[-1] + 1) if found else range(0)
 
@@ -32,18 +32,18 @@ def draw_drilldown(
     report: Report,
     back: str,
 ) -> None:
-    """Add the sheet of one row of the table that is gone into.
+    """Add the detail sheet of one parent row.
 
     Args:
-        workbook: where to.
-        formats: how it looks.
-        drilldown: what to draw.
+        workbook: the workbook to add to.
+        formats: the cell formats.
+        drilldown: the drill-down's declaration.
         name: the sheet's name.
-        row: the row, by column.
-        days: the table of days, whose rows with the row's key are charted.
+        row: the parent row, by column.
+        days: the daily table; its charted rows are those with the parent's key.
         frames: the marts by name.
-        report: what the workbook is about.
-        back: the sheet of the table.
+        report: the report that the workbook shows.
+        back: the name of the parent sheet.
     """
     key = str(row[drilldown.key])
     worksheet = start_sheet(workbook, formats, name, key, report.subtitle, GRID, back)
@@ -66,7 +66,7 @@ def draw_drilldown(
 
 
 def _draw_table(worksheet: Worksheet, formats: Theme, table: Table, frame: pd.DataFrame, row: int) -> int:
-    """Write a table under its title, if it has rows; return the row below it and an empty one."""
+    """Write a title and a table unless it is empty; return the next row, one blank row below."""
     if frame.empty:
         return row
     worksheet.set_row_pixels(row, 28)

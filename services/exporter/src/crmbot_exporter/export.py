@@ -1,4 +1,4 @@
-"""Exports one MRF: marts and workbooks of one moment, or workbooks from marts that are published."""
+"""Exports one MRF: marts and workbooks from one snapshot, or workbooks from published marts."""
 
 import time
 from collections.abc import Sequence
@@ -30,16 +30,16 @@ from crmbot_exporter.workbook import write_workbook
 def export(
     settings: ExporterSettings, dashboards: Sequence[Dashboard], log: Logger, row_limit: int = EXCEL_ROWS
 ) -> list[Path]:
-    """Save workbooks, all of one moment, and return where.
+    """Save workbooks from one snapshot and return their paths.
 
-    By hand, the marts are made for them and published when the workbooks have been written, which take their
-    places right after: a failure before that leaves the old marts and the old workbooks. In a run of the DAG
-    the marts that the run has published are taken; if those in place are another's, they are made for the
-    workbooks alone. `row_limit` is how many rows, header included, fit on one data sheet.
+    Without a run of the DAG, the export builds the marts, writes the workbooks, publishes the marts and then
+    replaces the old workbooks: an earlier failure leaves the old marts and the old workbooks. In a run of the
+    DAG it reads the marts that this run has published; if another run's are published, it builds marts for
+    the workbooks alone. `row_limit` is the number of rows, header included, that fit on one data sheet.
 
     Raises:
-        ConfigurationError: if a setting, a table or a right is missing.
-        TransientError: if the warehouse fails again and again.
+        ConfigurationError: if a setting, a table or a privilege is missing.
+        TransientError: if the warehouse fails, or another export publishes at the same time.
         CrmBotError: if a workbook cannot be written.
     """
     started = time.monotonic()
@@ -65,7 +65,7 @@ def export(
 
 
 def rebuild_marts(settings: ExporterSettings, log: Logger) -> None:
-    """Make the marts anew and publish them."""
+    """Rebuild the marts and publish them."""
     with snapshot(settings) as connection:
         made = _build(connection, settings, log)
         _publish(connection, made, marts.read_report(connection, settings.zone, made), log)
@@ -84,7 +84,7 @@ def _build(connection: Connection, settings: ExporterSettings, log: Logger) -> M
 
 
 def _publish(connection: Connection, made: Marts, report: Report, log: Logger) -> None:
-    """Publish the marts, unless those in place are of a later day: the past replaces nothing newer."""
+    """Publish the marts, unless the published ones report on a later day."""
     newest = _published_day(connection, made.mrf)
     if report.days and newest and report.days.day < newest:
         log.info("marts of a later day stay in place", mrf=made.mrf, day=newest.isoformat())
@@ -99,14 +99,14 @@ def _published_day(connection: Connection, mrf: str) -> date | None:
     except errors.UndefinedTable:
         return None
     if not rows:
-        # The table is there, its row came after our snapshot.
+        # The table was committed after this snapshot, which sees it without its row.
         raise TransientError("another export has just published its marts")
     day: date | None = rows[0]["day"]
     return day
 
 
 def _published_contents(settings: ExporterSettings, dashboards: Sequence[Dashboard]) -> Contents | None:
-    """Return what the published marts hold, if it was this run that published them."""
+    """Return the contents of the published marts, or None if this run has not published them."""
     built = marts.published(settings.mrf)
     with snapshot(settings) as connection:
         try:
@@ -135,7 +135,7 @@ def _write(
     file: BinaryIO,
     row_limit: int,
 ) -> int:
-    """Write one workbook and return how many rows its data sheets have."""
+    """Write one workbook and return the number of rows on its data sheets."""
     of_month = settings.data_rows == "month"
     rows = rows_of(stream_named(dashboard.name), report, of_month=of_month)
     count = count_rows(connection, rows)

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Atomic replacement of files, and scratch folders."""
 
 import errno
 import fcntl
@@ -24,17 +24,17 @@ _WRONG_FOLDER = (errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.E
 
 @contextmanager
 def replaced(path: Path) -> Iterator[BinaryIO]:
-    """Write `path` anew: yield a file beside it, which takes its place at the end if nothing was raised.
+    """Replace `path` atomically: yield a temporary file beside it and rename it to `path` on success.
 
-    The file is locked while its run lives, so that the next run can tell a killed run's leftover from another
-    run's work, and removes it.
+    The temporary file is locked while its process lives, so that the next run removes the leftovers of killed
+    runs and no others.
 
     Raises:
-        ConfigurationError: if the folder is missing or closed to us.
+        ConfigurationError: if the folder is missing or not writable.
         CrmBotError: if the disk is full or fails; the old file is untouched.
     """
-    with _one_line(path):
-        _remove_abandoned(path.parent, f".{path.name}.*.tmp")
+    with _write_errors(path):
+        _remove_leftovers(path.parent, f".{path.name}.*.tmp")
         temporary, file = _locked_file(path)
         try:
             with file:
@@ -43,7 +43,7 @@ def replaced(path: Path) -> Iterator[BinaryIO]:
                     file.flush()
                     os.fsync(file.fileno())
                 except BaseException as error:
-                    _give_up_archives(error)
+                    _detach_archives(error)
                     raise
                 temporary.replace(path)
             _sync_folder(path.parent)
@@ -52,7 +52,7 @@ def replaced(path: Path) -> Iterator[BinaryIO]:
 
 
 def require_folder(folder: Path) -> None:
-    """Raise ConfigurationError unless files can be made in the folder: before the work that leads to them."""
+    """Raise ConfigurationError, before any work is done, unless files can be created in the folder."""
     try:
         status = folder.stat()
     except OSError as error:
@@ -63,8 +63,8 @@ def require_folder(folder: Path) -> None:
 
 @contextmanager
 def scratch_folder() -> Iterator[Path]:
-    """Yield a folder in TMPDIR for the parts of a workbook; a killed run's is removed by the next run."""
-    _remove_abandoned(Path(gettempdir()), f"{_SCRATCH_PREFIX}*")
+    """Yield a folder in TMPDIR for the parts of a workbook; the next run removes those of killed runs."""
+    _remove_leftovers(Path(gettempdir()), f"{_SCRATCH_PREFIX}*")
     with TemporaryDirectory(prefix=_SCRATCH_PREFIX) as name:
         folder = os.open(name, os.O_RDONLY)
         try:
@@ -77,18 +77,18 @@ def scratch_folder() -> Iterator[Path]:
 def _locked_file(path: Path) -> tuple[Path, BinaryIO]:
     while True:
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-        # Not tempfile's: that would leave the workbook closed to everyone but the exporter.
+        # Not from tempfile, whose mode 0600 would lock out every reader of the workbook.
         file = temporary.open("xb")
         fcntl.flock(file, fcntl.LOCK_EX)
-        # Another run may have taken it for a leftover before it was locked.
+        # Another run may have removed it as a leftover before it was locked.
         with suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(file.fileno()), temporary.stat()):
                 return temporary, file
         file.close()
 
 
-def _give_up_archives(error: BaseException) -> None:
-    """Keep archives that the failed frames hold from writing their end when they are collected."""
+def _detach_archives(error: BaseException) -> None:
+    """Keep open ZIP files of the failed frames from writing their directory when garbage-collected."""
     failure: BaseException | None = error
     while failure is not None:
         for frame, _ in walk_tb(failure.__traceback__):
@@ -98,9 +98,9 @@ def _give_up_archives(error: BaseException) -> None:
         failure = failure.__context__
 
 
-def _remove_abandoned(folder: Path, pattern: str) -> None:
+def _remove_leftovers(folder: Path, pattern: str) -> None:
     for leftover in folder.glob(pattern):
-        with suppress(OSError):  # in use, gone by now, or someone else's
+        with suppress(OSError):  # in use, already removed, or another user's
             descriptor = os.open(leftover, os.O_RDONLY)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -121,11 +121,11 @@ def _sync_folder(folder: Path) -> None:
 
 
 @contextmanager
-def _one_line(path: Path) -> Iterator[None]:
+def _write_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, FileCreateError) as error:
-        # XlsxWriter wraps what the system said.
+        # XlsxWriter wraps the OSError.
         cause = error.args[0] if isinstance(error, FileCreateError) else error
         if not isinstance(cause, OSError):
             raise

@@ -1,4 +1,4 @@
-"""The marts' rows in Python, as pandas frames whose values are Python's own."""
+"""Marts as pandas frames whose values are Python objects."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,7 +10,7 @@ Frames = Mapping[str, pd.DataFrame]
 
 
 def records(frame: pd.DataFrame) -> list[Record]:
-    """Return a frame's rows, each by column."""
+    """Return a frame's rows as dicts by column."""
     names = [str(name) for name in frame.columns]
     return [dict(zip(names, row, strict=True)) for row in frame.itertuples(index=False, name=None)]
 

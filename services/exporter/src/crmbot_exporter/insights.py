@@ -1,4 +1,4 @@
-"""Sentences that say what moved, where and by how much; made from the marts alone, pure."""
+"""The summary's sentences: what changed, where and by how much. Pure functions of the marts."""
 
 from collections.abc import Callable
 
@@ -12,7 +12,7 @@ from crmbot_exporter.report import Report
 
 
 def actions_insights(report: Report, frames: Frames) -> list[str]:
-    """Return what a sales head should know of managers' activity."""
+    """Return the main findings on managers' activity."""
     if report.days is None:
         return []
     now, before = periods(frames["actions_summary"])
@@ -30,7 +30,7 @@ def actions_insights(report: Report, frames: Frames) -> list[str]:
 
 
 def nature_insights(report: Report, frames: Frames) -> list[str]:
-    """Return what a sales head should know of sales."""
+    """Return the main findings on sales."""
     if report.days is None:
         return []
     now, before = periods(frames["nature_summary"])
@@ -46,7 +46,7 @@ def nature_insights(report: Report, frames: Frames) -> list[str]:
 
 
 def russia_insights(report: Report, frames: Frames) -> list[str]:
-    """Return what the head of all MRFs should know."""
+    """Return the main findings across all MRFs."""
     if report.days is None:
         return []
     now, before = periods(frames["summary"])
@@ -80,7 +80,7 @@ def _compared(now: object, before: object, than: str) -> str:
 
 
 def _movers(branches: pd.DataFrame, column: str, what: str, shown: Callable[[float], str]) -> list[str]:
-    """Tell of the branches that gained and lost most, against the same days of the month before."""
+    """Name the branches that gained and lost most against the same days of the previous month."""
     moves = [(number(row[column] - row[f"{column}_previous"]) or 0.0, row) for row in records(branches)]
     if len(moves) < 2:
         return []
@@ -116,7 +116,7 @@ def _main_reason(reasons: pd.DataFrame, column: str, what: str, of: str) -> list
 
 
 def _slowest_step(funnel: pd.DataFrame, column: str) -> list[str]:
-    """Tell of the step at which the greatest share stays behind."""
+    """Name the funnel step with the lowest conversion from the previous step."""
     steps = [row for row in records(funnel) if number(row["share_of_last"]) is not None]
     if not steps:
         return []
@@ -128,7 +128,7 @@ def _slowest_step(funnel: pd.DataFrame, column: str) -> list[str]:
 
 
 def _plan(report: Report, month: pd.DataFrame, branches: pd.DataFrame) -> list[str]:
-    """Tell how far the plan is fulfilled and what the month will bring at this pace."""
+    """Report the plan's completion and the month's forecast at the current pace."""
     planned = number(month["plan"].iloc[-1]) if not month.empty else None
     if not planned or report.days is None:
         return []

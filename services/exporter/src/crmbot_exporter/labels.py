@@ -1,4 +1,4 @@
-"""Russian labels of the codes that the contract and the marts use."""
+"""Russian labels of the codes in the contract and the marts."""
 
 MRF_NAMES = {
     "mrf1": "Центр",
@@ -10,7 +10,7 @@ MRF_NAMES = {
     "mrf7": "Дальний Восток",
 }
 
-# By column: a column of this name holds these codes, in the contract and in the marts alike.
+# By column name, in the contract and in the marts.
 LABELS = {
     "mrf": MRF_NAMES,
     "segment": {
@@ -66,13 +66,13 @@ LABELS = {
 
 
 def label(column: str, value: object) -> str:
-    """Return the label of a code, or the value itself where there is none."""
+    """Return the label of a code, or the value itself if it has none."""
     text = str(value)
     return LABELS.get(column, {}).get(text, text)
 
 
 def mrf_title(mrf: str) -> str:
-    """Return the MRF's name for titles, or its code if it has none; without an MRF, the country."""
+    """Return the MRF's name for titles, or its code if it has none; for an empty MRF, the country."""
     if not mrf:
         return "Вся Россия"
     return f"МРФ «{MRF_NAMES[mrf]}»" if mrf in MRF_NAMES else f"МРФ {mrf}"

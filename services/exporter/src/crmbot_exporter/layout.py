@@ -1,7 +1,7 @@
-"""What a workbook is made of, as declarations, and the pure arithmetic of where things stand on a sheet.
+"""Declarations of a workbook's parts, and pure functions for their positions on a sheet.
 
-A dashboard is a list of sheets; a sheet is one mart shown as a table under its charts. A drill-down adds a
-sheet for each row of a table. Sizes are pixels at Excel's 100 %; rows and columns count from zero.
+A dashboard is a list of sheets; a sheet shows one mart as a table below its charts. A drill-down adds a sheet
+for each row of a table. Sizes are pixels at 100 % zoom; rows and columns are zero-based.
 """
 
 import math
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from crmbot_exporter.report import Report
 
 SHEET_WIDTH = 1180  # every sheet is this wide, so that titles, charts and tables line up
-# Columns of sheets with key figures: each card takes two of them, tables below have at most so many.
+# Column widths of sheets with key figures: a card spans two columns, a table has at most this many.
 GRID = (205, 90, 147, 148, 147, 148, 147, 148)
 GAP = 20
 ROW_HEIGHT = 20
@@ -27,20 +27,20 @@ FIRST_ROW = 3  # below the title, the subtitle and an empty row
 EXCEL_ROWS = 1_048_576
 MAX_PAGE_ROWS = 54
 CARDS = 4  # key figures side by side
-TREND_DAYS = 91  # that a sparkline shows
+TREND_DAYS = 91  # shown by a sparkline
 _SHEET_NAME_LENGTH = 31
-_LETTER_WIDTH = 7  # of bold letters of a header, on average
+_LETTER_WIDTH = 7  # average, of a header's bold letters
 
 
 class Kind(Enum):
-    """What the values of a column are, which says how they are written and formatted."""
+    """Kind of a column's values, which decides how they are written and formatted."""
 
     TEXT = "text"
     INTEGER = "integer"
     IDENTIFIER = "identifier"
     DECIMAL = "decimal"
     PERCENT = "percent"
-    CHANGE = "change"  # a share more or less than before
+    CHANGE = "change"  # relative to the previous period
     ROUBLES = "roubles"
     ROUBLES_KOPECKS = "roubles and kopecks"
     DATE = "date"
@@ -51,9 +51,9 @@ class Kind(Enum):
 class Column:
     """One column of a table. `width` is a share of the sheet on dashboards and pixels on the data sheet.
 
-    In the row of totals stands the column's sum if `has_total`, or the quotient of two other columns' sums
-    (of a change, less 1). `scale` colours cells: "heat" over all columns that have it together, "plan" each
-    from red to green, which is the plan fulfilled. A column that is not `is_shown` only feeds charts.
+    The totals row holds the column's sum if `has_total`, or with `total_ratio` the quotient of two other
+    columns' sums (minus 1 for a change). `scale` colours cells: "heat" across all columns that have it,
+    "plan" per column from red to green (plan fulfilled). A column with `is_shown` False only feeds charts.
     """
 
     name: str
@@ -70,7 +70,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Series:
-    """One series of a chart: a column of the mart. `mark` is a dash at the value, such as a target."""
+    """One series of a chart: a column of the mart. A `mark` is a dash at the value, for targets."""
 
     column: str
     colour: str
@@ -79,10 +79,10 @@ class Series:
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart of a table; the labels are in the column `category`.
+    """A chart of a table, with its labels in the column `category`.
 
-    It shows all rows, or without the first `skip`, or only the first `top`, or only the `last`. A funnel's
-    first series is the empty space left of its bars; a bullet's columns stand in front of one another.
+    It shows all rows, all but the first `skip`, the first `top`, or the `last` ones. A funnel's first series
+    is the blank space to the left of its bars; a bullet's columns overlap.
     """
 
     kind: Literal["column", "stacked", "bar", "line", "funnel", "bullet"]
@@ -95,13 +95,13 @@ class Chart:
 
 
 def bars(title: str, category: str, column: str, colour: str, top: int | None = None) -> Chart:
-    """Declare the commonest chart: horizontal bars of one column."""
+    """Declare horizontal bars of one column, the most common chart."""
     return Chart("bar", title, category, (Series(column, colour),), top=top)
 
 
 @dataclass(frozen=True)
 class Table:
-    """One mart as a table. `order` is SQL: the columns that its rows are sorted by."""
+    """One mart as a table. `order` is its ORDER BY clause."""
 
     mart: str
     title: str
@@ -127,7 +127,7 @@ class Sheet(Table):
 
 @dataclass(frozen=True)
 class KeyFigure:
-    """A column of a mart, now and before; `trend` is the column of the days for its sparkline."""
+    """A column of a mart with its change; `trend` is the column of the daily mart for its sparkline."""
 
     column: str
     title: str
@@ -138,10 +138,10 @@ class KeyFigure:
 
 @dataclass(frozen=True)
 class Drilldown:
-    """A sheet for each row of the sheet of mart `of`, named by the row's `key` and reached by its link.
+    """A detail sheet for each row of the mart `of`, named by the row's `key` and linked from it.
 
-    The key figures are columns of that row, before in its columns …_previous. Charts and sparklines stand on
-    the rows of the sheet of mart `days`, tables on their marts' rows, with the same key.
+    The key figures are columns of that row; their previous values are its columns …_previous. Charts and
+    sparklines show the rows of the mart `days` with the same key, tables those of their own marts.
     """
 
     of: str
@@ -157,10 +157,10 @@ Insights = Callable[["Report", Mapping[str, "pd.DataFrame"]], list[str]]
 
 @dataclass(frozen=True)
 class Dashboard:
-    """A workbook: summary, sheets, drill-downs, data; that of a stream has the stream's name.
+    """A workbook: summary, sheets, drill-downs, data. A stream's dashboard is named after the stream.
 
-    The summary has the key figures of the mart `summary`, sparklines of the sheet of mart `days`, what
-    `insights` says, and the first charts of the `featured` marts.
+    The summary shows the key figures of the mart `summary`, sparklines of the mart `days`, the sentences of
+    `insights`, and the first chart of each `featured` mart.
     """
 
     name: str
@@ -179,13 +179,13 @@ class Dashboard:
 
     @property
     def orders(self) -> dict[str, str]:
-        """The marts that the workbook shows, each with what its rows are sorted by."""
+        """The ORDER BY clause of each mart that the workbook shows."""
         tables: tuple[Table, ...] = (*self.sheets, *(self.drilldown.tables if self.drilldown else ()))
         return {self.summary: "period", **{table.mart: table.order for table in tables}}
 
 
 def column_widths(columns: Sequence[Column]) -> list[int]:
-    """Return each column's pixels: its share of SHEET_WIDTH, with nothing left over; 0 if it is not shown."""
+    """Return each column's pixels, which add up to SHEET_WIDTH; 0 if it is not shown."""
     widths = [column.width if column.is_shown else 0 for column in columns]
     edges = [0]
     for width in widths:
@@ -195,7 +195,7 @@ def column_widths(columns: Sequence[Column]) -> list[int]:
 
 
 def header_height(titles: Sequence[str], widths: Sequence[int]) -> int:
-    """Return the pixels of a table's header: as many lines as its longest title needs in its column."""
+    """Return the pixels of a table's header: the height of its tallest wrapped title."""
     lines = max(
         _lines(title, (width - 14) // _LETTER_WIDTH) for title, width in zip(titles, widths, strict=True)
     )
@@ -203,30 +203,30 @@ def header_height(titles: Sequence[str], widths: Sequence[int]) -> int:
 
 
 def _lines(text: str, letters: int) -> int:
-    """Return how many lines a text takes where so many letters fit on one."""
+    """Return the lines of a text wrapped at this many letters."""
     return len(wrap(text, max(letters, 1)))
 
 
 def boxes(number: int) -> list[tuple[int, int]]:
-    """Return (left, width) in pixels of so many charts side by side."""
-    # Two pixels short, so that the last one's frame is not cut off by the edge of the page.
+    """Return (left, width) in pixels for each of `number` charts side by side."""
+    # Two pixels short, so that the edge of the page does not cut off the last chart's frame.
     width = (SHEET_WIDTH - 2 - GAP * (number - 1)) // max(number, 1)
     return [(index * (width + GAP), width) for index in range(number)]
 
 
 def chart_rows(height: int) -> int:
-    """Return how many rows charts of this height take, an empty one below them included."""
+    """Return the rows that charts of this height take, with one blank row below them."""
     return math.ceil(height / ROW_HEIGHT) + 1
 
 
 def table_row(sheet: Sheet) -> int:
-    """Return the row of a sheet's table header: below the charts and an empty row."""
+    """Return the row of a sheet's table header: below the charts and a blank row."""
     return FIRST_ROW + (chart_rows(sheet.chart_height) if sheet.charts else 0)
 
 
 @dataclass(frozen=True)
 class Placed:
-    """A sheet with the rows of its table: `rows` are those to be charted, counted from the table's first."""
+    """A sheet with the rows of its table; `rows` are the positions of the charted ones."""
 
     sheet: Sheet
     frame: "pd.DataFrame"
@@ -234,7 +234,7 @@ class Placed:
 
     @property
     def trend(self) -> "Placed":
-        """The same with the last TREND_DAYS of its rows."""
+        """The same sheet with only the last TREND_DAYS charted rows."""
         return replace(self, rows=range(max(self.rows.start, self.rows.stop - TREND_DAYS), self.rows.stop))
 
     @property
@@ -249,7 +249,7 @@ class Placed:
 
 
 def charted_rows(chart: Chart, rows: range) -> range:
-    """Return which of these rows of a table a chart shows."""
+    """Return the rows that a chart shows, out of these rows of a table."""
     first = (
         rows.start + chart.skip
         if chart.last is None
@@ -259,23 +259,23 @@ def charted_rows(chart: Chart, rows: range) -> range:
 
 
 def chart_title(chart: Chart, rows: range) -> str:
-    """Return a chart's title, which says so when the days before are left out."""
+    """Return a chart's title, with the number of days shown if earlier days are cut off."""
     is_cut = chart.last is not None and chart.last < len(rows)
     return f"{chart.title}, последние {chart.last} дн." if is_cut else chart.title
 
 
 def fits_one_page(sheet: Sheet, rows: int) -> bool:
-    """Return whether a sheet with so many rows stays readable when it is printed on one page."""
+    """Return whether a sheet with this many rows is readable printed on one page."""
     return table_row(sheet) + rows <= MAX_PAGE_ROWS
 
 
 def sheet_names(texts: Iterable[str], taken: Iterable[str]) -> dict[str, str]:
-    """Return a sheet name for each text: what Excel allows of it, other than those that are taken."""
+    """Return a unique valid sheet name for each text, none of them in `taken`."""
     names: dict[str, str] = {}
     used = {name.casefold() for name in taken}
     for text in texts:
         printable = "".join(letter if letter.isprintable() else " " for letter in text)
-        # What Excel refuses, and what XlsxWriter does not escape in defined names.
+        # Characters that Excel refuses or XlsxWriter does not escape in defined names.
         allowed = re.sub(r'[\[\]:*?/\\<>&"]', " ", printable).strip("' ") or "-"
         for number in count(1):
             suffix = f" {number}" if number > 1 else ""
@@ -288,12 +288,12 @@ def sheet_names(texts: Iterable[str], taken: Iterable[str]) -> dict[str, str]:
 
 
 def data_sheet_names() -> Iterator[str]:
-    """Yield the names of the data sheets: as many as Excel's row limit makes necessary."""
+    """Yield names of data sheets, without end."""
     yield "Данные"
     for number in count(2):
         yield f"Данные {number}"
 
 
 def data_sheet_count(rows: int, limit: int = EXCEL_ROWS) -> int:
-    """Return how many sheets of at most `limit` rows, header included, hold so many rows of data."""
+    """Return the number of sheets, of at most `limit` rows with the header, that hold this many data rows."""
     return max(1, math.ceil(rows / (limit - 1)))

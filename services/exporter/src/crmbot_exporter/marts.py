@@ -1,20 +1,20 @@
-r"""The marts: read from `sql/marts/`, made in the warehouse, published, fetched.
+r"""The marts: builds them from `sql/marts/` in the warehouse, publishes and fetches them.
 
-A file makes one mart: CREATE TABLE crm_bot_mart_<file's name>_:build, then INSERT … SELECT from the MRF's
-tables or from other marts. By hand, with build = mrf, in the order of what they read:
+Each file builds one mart: CREATE TABLE crm_bot_mart_<file's name>_:build, then INSERT … SELECT from the MRF's
+tables or from other marts. By hand, with build = mrf, in dependency order:
 
     psql -1 -v mrf=mrf1 -v build=mrf1 -v timezone=Europe/Moscow -v day=2026-03-31 -v run= \
          -f sql/storage/postgresql.sql -f sql/marts/report.sql -f sql/marts/actions_activity.sql
 
-Two exports of one MRF may run at once, without a lock between them. Each makes its tables under names of its
-own, within its own transaction. Only publishing (drop the old table, rename the new one) takes the mart's
-ACCESS EXCLUSIVE lock, for the moment that is left of the transaction: the second export waits for that and
-finds that it has not seen what is published now, or fails on the name where there was no table yet, and is
-tried again. So readers see the old table or the new one, and a killed export leaves no tables
-behind. A lock on the stream's table would have served too, but it takes the right to UPDATE that table, and
-the exports of one MRF would wait for each other's workbooks.
+Two exports of one MRF may run concurrently, without a lock between them. Each builds its tables under unique
+names in its own transaction. Only publishing (drop the old table, rename the new one) takes the mart's ACCESS
+EXCLUSIVE lock, at the end of the transaction. The second export waits for it, then fails because its snapshot
+is older than the published marts, or, if there were none before, because their names are taken; it is
+retried. So readers see the old table or the new one, and a killed export leaves no tables behind. Locking the
+stream's table would work too, but needs the UPDATE privilege on that table, and the exports of one MRF would
+wait for each other's workbooks.
 
-Dropping a mart drops what was granted on it: give readers theirs by ALTER DEFAULT PRIVILEGES.
+Dropping a mart drops its grants: grant readers access with ALTER DEFAULT PRIVILEGES.
 """
 
 import re
@@ -40,7 +40,7 @@ _REPORT = "report"
 
 @dataclass(frozen=True)
 class Marts:
-    """The marts of one MRF: published ones, or new ones that live as long as their transaction."""
+    """The marts of one MRF: published ones, or new ones that only their transaction sees."""
 
     mrf: str
     suffix: str
@@ -52,9 +52,9 @@ class Marts:
 
 @dataclass(frozen=True)
 class Wanted:
-    """Which marts to make: whose, with days in which time zone, up to which day (None: the newest row's).
+    """Which marts to build: the MRF, the time zone of its days, and the last day (None: the newest row's).
 
-    `run` names the run of the DAG that makes them, so that its other tasks know them again; empty by hand.
+    `run` is the run of the DAG that builds them, by which its other tasks recognize them; empty by hand.
     """
 
     mrf: str
@@ -69,7 +69,7 @@ def published(mrf: str) -> Marts:
 
 
 def build(connection: Connection, sql_dir: Path, wanted: Wanted) -> Marts:
-    """Make the marts within the caller's transaction, under names that no one else uses.
+    """Build the marts in the caller's transaction, under unique names.
 
     Raises:
         ConfigurationError: if the files are missing or wrong.
@@ -88,25 +88,25 @@ def build(connection: Connection, sql_dir: Path, wanted: Wanted) -> Marts:
     }
     for name in names:
         connection.execute(psql.script(paths[name], variables))
-        # The marts that read it are planned by what it holds.
+        # The planner needs its statistics for the marts that read it.
         connection.execute(sql.SQL("ANALYZE {}").format(sql.Identifier(made.table(name))))
     return made
 
 
 def build_order(scripts: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the marts' names so that each comes after those that its script reads."""
+    """Return the marts' names in dependency order: each after those that its script reads."""
     used = {name: set(_MART.findall(scripts[name])) & scripts.keys() - {name} for name in sorted(scripts)}
     return tuple(TopologicalSorter(used).static_order())
 
 
 def publish(connection: Connection, made: Marts) -> None:
-    """Put the new marts in the old ones' place; they are seen when the caller's transaction commits.
+    """Replace the published marts with the new ones; readers see them once the caller's transaction commits.
 
     Raises:
-        TransientError: if someone holds a mart for too long, or another export has just made it.
+        TransientError: if a reader locks a mart for too long, or another export has just published it.
     """
     try:
-        # While this waits for a reader, all later readers wait for it.
+        # While this waits for a reader, all later readers queue behind it.
         connection.execute("SET LOCAL lock_timeout = '30s'")
         for name in sorted(made.names, key=lambda name: name != _REPORT):  # see `hold`
             table = sql.Identifier(published(made.mrf).table(name))
@@ -121,17 +121,17 @@ def publish(connection: Connection, made: Marts) -> None:
 
 
 def hold(connection: Connection, mrf: str) -> None:
-    """Keep the published marts of an MRF in place until the end of the caller's transaction.
+    """Lock the published marts of an MRF against replacement until the caller's transaction ends.
 
-    To be called first in it: what is read then is not older than the marts. It waits for an export that is
-    publishing, and the next one waits at this mart, which it replaces first.
+    Call it before the transaction's first read, so that the snapshot is not older than the marts. It waits
+    for an export that is publishing; the next export waits at this mart, which it replaces first.
     """
     table = sql.Identifier(published(mrf).table(_REPORT))
     connection.execute(sql.SQL("LOCK TABLE {} IN ACCESS SHARE MODE").format(table))
 
 
 def fetch(connection: Connection, table: str, order: str = "") -> pd.DataFrame:
-    """Return a mart's rows; values are Python's own (Decimal, date, …), None where there is none."""
+    """Return a mart's rows; values are Python objects (Decimal, date, …), None for NULL."""
     ordered = f" ORDER BY {order}" if order else ""
     query = sql.SQL(f"SELECT * FROM {{}}{ordered}").format(sql.Identifier(table))
     cursor = connection.execute(query)
@@ -140,7 +140,7 @@ def fetch(connection: Connection, table: str, order: str = "") -> pd.DataFrame:
 
 
 def read_report(connection: Connection, zone: ZoneInfo, built: Marts) -> Report:
-    """Return the subject of the marts: their MRF, days, and how far the topics were loaded."""
+    """Return the report of the marts: their MRF, days, and the offsets up to which the topics were loaded."""
     (days,) = records(fetch(connection, built.table(_REPORT)))
     offsets = fetch(connection, built.table("offsets")).itertuples(index=False, name=None)
     known = Days(**{name: days[name] for name in Days.__dataclass_fields__}) if days["day"] else None

@@ -36,10 +36,10 @@ class PlanLine(BaseModel):
 
 
 def read_plan(path: Path) -> list[PlanLine]:
-    """Read a plan: a CSV file in UTF-8 with a header, columns as the fields of `PlanLine`.
+    """Read a plan: a CSV file in UTF-8 whose header names the fields of `PlanLine`.
 
     Raises:
-        ConfigurationError: if the file cannot be read, or a line is wrong; it names the line and the column.
+        ConfigurationError: if the file is unreadable or a line is invalid; names the line and column.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -54,7 +54,7 @@ def read_plan(path: Path) -> list[PlanLine]:
 
 
 def load_plan(connection: Connection, mrf: str, lines: list[PlanLine]) -> None:
-    """Add a plan within the caller's transaction; for each of its months it is what counts from now on."""
+    """Insert a plan in the caller's transaction; it supersedes earlier plans of its months."""
     columns = sql.SQL(", ").join(map(sql.Identifier, PlanLine.model_fields))
     copy = sql.SQL("COPY {} ({}) FROM STDIN").format(sql.Identifier(f"crm_bot_plan_{mrf}"), columns)
     with connection.cursor().copy(copy) as rows:

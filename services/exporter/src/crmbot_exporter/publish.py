@@ -1,8 +1,8 @@
-"""Puts the workbooks of a run of the DAG in their place, and keeps one of every month.
+"""Publishes the workbooks of a run of the DAG, and keeps one per month.
 
-A folder holds `actions_mrf1.xlsx`, the newest, and `2026-03/actions_mrf1.xlsx`, the newest of each month. A
-workbook says in its properties which day it reports on; one of an earlier day never replaces one of a later
-day, whatever the order in which runs end. `.published-mrf1` lists the newest runs that have published.
+OUTPUT_DIR holds the newest workbook, `actions_mrf1.xlsx`, and the newest of each month,
+`2026-03/actions_mrf1.xlsx`. A workbook stores the last day of its report in its properties; it never replaces
+one of a later day, in whatever order runs finish. `.published-mrf1` lists the last runs that have published.
 """
 
 import fcntl
@@ -25,18 +25,18 @@ _RUNS_LISTED = 100
 
 
 def publish_run(settings: ExporterSettings, log: Logger) -> list[Path]:
-    """Put the workbooks of the run `settings.run_id` in their places; return which were replaced.
+    """Publish the workbooks of the run `settings.run_id`; return the paths written.
 
-    A second try goes on where the first one ended, and has nothing to do if that was the end.
+    Idempotent: a retry resumes an interrupted publication, and does nothing after a complete one.
 
     Raises:
-        ConfigurationError: if the run has not exported any, or the folder is closed to us.
+        ConfigurationError: if the run has not exported any workbook, or the folder is not writable.
     """
     if not settings.run_id:
         raise ConfigurationError("RUN_ID: not set; without a run there is nothing to publish")
     require_folder(settings.output_dir)
     published = []
-    with _one_at_a_time(settings.output_dir):
+    with _locked(settings.output_dir):
         staged = sorted(settings.run_folder.glob("*.xlsx"))
         runs = _published_runs(settings.published_runs)
         if not staged:
@@ -66,7 +66,7 @@ def publish_run(settings: ExporterSettings, log: Logger) -> list[Path]:
 
 
 def report_day(path: Path) -> date | None:
-    """Return the day that a workbook reports on; None if there is no workbook or it does not say."""
+    """Return the last day of a workbook's report; None if the file or the property is missing."""
     try:
         with zipfile.ZipFile(path) as parts:
             properties = ElementTree.fromstring(parts.read("docProps/custom.xml"))
@@ -93,8 +93,8 @@ def _make_folder(path: Path) -> None:
 
 
 @contextmanager
-def _one_at_a_time(folder: Path) -> Iterator[None]:
-    """Keep others from comparing and replacing in this folder meanwhile."""
+def _locked(folder: Path) -> Iterator[None]:
+    """Lock the folder, so that no other run compares and replaces workbooks in it."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)

@@ -1,4 +1,4 @@
-"""What a workbook is about: whose data, of which days, loaded how far."""
+"""The report that a workbook shows: its MRF, its days, and the offsets loaded."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from crmbot_exporter.labels import mrf_title
 
 @dataclass(frozen=True)
 class Offset:
-    """How far one partition of a topic was loaded: `end` is the first offset that was not."""
+    """How far one partition of a topic is loaded: `end` is the first offset not loaded."""
 
     topic: str
     partition: int
@@ -44,7 +44,7 @@ class Days:
 
 @dataclass(frozen=True)
 class Report:
-    """The subject of one workbook; `days` is None as long as the warehouse has no row of the MRF."""
+    """The report of one workbook; `days` is None if the warehouse has no rows of the MRF."""
 
     mrf: str
     zone: ZoneInfo
@@ -67,13 +67,13 @@ class Report:
 
     @property
     def loaded_at(self) -> datetime | None:
-        """When the newest rows reached the warehouse, in the MRF's time zone."""
+        """When the newest rows were loaded, in the MRF's time zone."""
         newest = max((offset.loaded_at for offset in self.offsets), default=None)
         return newest.astimezone(self.zone) if newest else None
 
 
 def stamp(offsets: Sequence[Offset]) -> list[str]:
-    """Return a line per topic that says how far it was loaded: its offsets, by partition."""
+    """Return a line per topic with its end offset in each partition."""
     ends: dict[str, list[str]] = {}
     for offset in sorted(offsets, key=lambda offset: (offset.topic, offset.partition)):
         ends.setdefault(offset.topic, []).append(f"раздел {offset.partition} – до {offset.end}")

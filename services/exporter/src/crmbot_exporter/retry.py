@@ -1,4 +1,4 @@
-"""Runs a command of the exporter again after a transient failure."""
+"""Retries a command of the exporter after transient failures."""
 
 import time
 from collections.abc import Callable
@@ -11,7 +11,7 @@ _ATTEMPTS = 5
 
 
 def retried(action: Callable[[], None], log: Logger) -> None:
-    """Run an action up to five times while it raises TransientError; raise the last one."""
+    """Run an action up to five times while it raises TransientError; the last attempt's error propagates."""
     backoff = Backoff(first=1.0)
     for attempt in range(1, _ATTEMPTS):
         try:

@@ -1,4 +1,4 @@
-"""The stream's rows, from a server-side cursor, in bounded memory, on data sheets or elsewhere."""
+"""Reads a stream's rows with a server-side cursor and writes data sheets, in bounded memory."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
@@ -22,8 +22,8 @@ Write = Callable[[int, int, Any], None]
 
 _FETCHED_ROWS = 5_000
 _EXACT_INTEGERS = 10**15  # Excel keeps 15 digits
-# The database turns values into what Excel keeps, which is cheaper than doing it for each cell in Python:
-# a moment is a number of days since 30.12.1899 in the MRF's time zone.
+# The database converts values to Excel's types, which is cheaper than converting each cell in Python:
+# a moment is the number of days since 30.12.1899 in the MRF's time zone.
 _EXPRESSIONS = {
     Kind.TEXT: "{column}::text",
     Kind.INTEGER: "{column}",
@@ -34,10 +34,10 @@ _EXPRESSIONS = {
 
 
 def rows_of(stream: Stream, report: Report, *, of_month: bool = False) -> sql.Composed:
-    """Return FROM and WHERE of the rows that a report's marts are made of, or of those in its month.
+    """Return FROM and WHERE that select the rows in a report's marts, or those of its month.
 
-    A partition's batches are loaded one after another, so what came later than the ledger's row that the
-    marts saw is what they did not see. (Not by offset: those of a topic that was made again start anew.)
+    A partition's batches are loaded one after another, so rows with a later `loaded_at` than the ledger row
+    seen by the marts are not in the marts. Offsets would not do: they restart at 0 when a topic is recreated.
     """
     condition: sql.Composable = sql.SQL("true")
     if report.days:
@@ -55,7 +55,7 @@ def rows_of(stream: Stream, report: Report, *, of_month: bool = False) -> sql.Co
 
 
 def count_rows(connection: Connection, rows: sql.Composed) -> int:
-    """Return how many rows `rows_of` means."""
+    """Return the number of rows that `rows_of` selects."""
     (count,) = connection.execute(sql.SQL("SELECT count(*)") + rows).fetchone() or (0,)
     return int(count)
 
@@ -63,7 +63,7 @@ def count_rows(connection: Connection, rows: sql.Composed) -> int:
 def read_rows(
     connection: Connection, rows: sql.Composed, columns: Sequence[Column], timezone: str
 ) -> Iterator[Row]:
-    """Yield the rows in the order of time, as the declared columns, fit for `write_rows`."""
+    """Yield the declared columns of the rows, in chronological order, converted for `write_rows`."""
     selected = sql.SQL(", ").join(
         sql.SQL(_EXPRESSIONS[column.kind]).format(
             column=sql.Identifier(column.name), **_zone(column.kind, timezone)
@@ -87,7 +87,7 @@ def write_rows(
     rows: Iterable[Row],
     row_limit: int = EXCEL_ROWS,
 ) -> int:
-    """Write rows on as many sheets as their number makes necessary; return how many rows there were."""
+    """Write rows on as many sheets as needed; return the number of rows."""
     remaining = iter(rows)
     names = data_sheet_names()
     written = 0
@@ -120,7 +120,7 @@ def _write_sheet(worksheet: Worksheet, formats: Theme, columns: Sequence[Column]
 
 
 def _writer(worksheet: Worksheet, formats: Theme, column: Column) -> Write:
-    """Return what writes a value of this column; it runs for each cell, so it does little."""
+    """Return the function that writes a value of this column; it runs for every cell, so keep it short."""
     if column.kind is Kind.TEXT:
         return _text_writer(worksheet, formats, LABELS.get(column.name, {}))
     return _number_writer(worksheet)

@@ -1,4 +1,4 @@
-"""The all-Russia workbook: what the MRFs' exports have published, side by side."""
+"""Exports the all-Russia workbook from the published marts of all MRFs."""
 
 from collections.abc import Mapping, Sequence
 from datetime import date
@@ -31,19 +31,19 @@ _PLAN_FACT = (
     *("units", "units_plan", "units_forecast", "monthly_revenue", "monthly_revenue_plan"),
     *("monthly_revenue_forecast", "monthly_revenue_previous"),
 )
-_ADDED = (
+_SUMMED = (
     *("actions", "leads", "orders", "refusals", "applications", "connected", "lost", "units"),
     *("one_off_revenue", "monthly_revenue", "in_work_revenue"),
 )
 
 
 def export_russia(settings: RussiaSettings, mrfs: Sequence[str], log: Logger) -> Path:
-    """Save russia.xlsx from the published marts of the MRFs, all of one moment; return where.
+    """Save russia.xlsx from the published marts of the MRFs, in one snapshot; return its path.
 
-    MRFs that have no rows yet are left out.
+    MRFs without rows are left out.
 
     Raises:
-        ConfigurationError: if an MRF is none, comes twice or has no published marts.
+        ConfigurationError: if an MRF's name is invalid, is repeated, or has no published marts.
     """
     for mrf in mrfs:
         if mrfs.count(checked_mrf(mrf)) > 1:
@@ -68,24 +68,28 @@ def export_russia(settings: RussiaSettings, mrfs: Sequence[str], log: Logger) ->
 
 
 def frames(reports: Sequence[Report], published: Published) -> dict[str, pd.DataFrame]:
-    """Return the dashboard's tables by name, each in the order in which it is shown; pure."""
+    """Return the dashboard's tables by name, sorted as shown; pure."""
     days = {report.mrf: report.days.day for report in reports if report.days}
     rows: dict[str, list[Record]] = {
         "summary": _summary(published),
-        "mrfs": [_mrf(mrf, days[mrf], of) for mrf, of in published.items()],
+        "mrfs": [_mrf(mrf, days[mrf], mrf_marts) for mrf, mrf_marts in published.items()],
         "daily": _daily(published),
-        "branches": [{"mrf": mrf, **row} for mrf, of in published.items() for row in of["nature_branches"]],
+        "branches": [
+            {"mrf": mrf, **row}
+            for mrf, mrf_marts in published.items()
+            for row in mrf_marts["nature_branches"]
+        ],
         "services": _services(published),
         "managers": _managers(published),
     }
-    falling = ("mrfs", "branches", "services")
-    for name in falling:
+    descending = ("mrfs", "branches", "services")
+    for name in descending:
         rows[name].sort(key=lambda row: -(number(row["monthly_revenue"]) or 0.0))
     return {name: pd.DataFrame(found, dtype=object) for name, found in rows.items()}
 
 
 def _reports(connection: Connection, settings: RussiaSettings, mrfs: Sequence[str]) -> list[Report]:
-    """Return the published reports that have rows, and keep them in place for the transaction."""
+    """Lock the published marts for the transaction and return the reports that have rows."""
     for mrf in mrfs:
         try:
             marts.hold(connection, mrf)
@@ -97,8 +101,8 @@ def _reports(connection: Connection, settings: RussiaSettings, mrfs: Sequence[st
     return [report for report in found if report.days]
 
 
-def _added(rows: Sequence[Record], columns: Sequence[str]) -> Record:
-    """Return the sums of columns over rows; None where no row has a value."""
+def _sums(rows: Sequence[Record], columns: Sequence[str]) -> Record:
+    """Return the sum of each column; None if no row has a value."""
     sums: dict[str, Any] = {}
     for column in columns:
         values = [value for row in rows if (value := number(row.get(column))) is not None]
@@ -106,31 +110,31 @@ def _added(rows: Sequence[Record], columns: Sequence[str]) -> Record:
     return sums
 
 
-def _quotient(above: object, below: object, less: int = 0) -> float | None:
-    over, under = number(above), number(below)
-    return over / under - less if over is not None and under else None
+def _quotient(numerator: object, denominator: object, minus: int = 0) -> float | None:
+    over, under = number(numerator), number(denominator)
+    return over / under - minus if over is not None and under else None
 
 
 def _summary(published: Published) -> list[Record]:
     both: list[list[Record]] = [[], []]
-    for of in published.values():
+    for mrf_marts in published.values():
         for mart in ("actions_summary", "nature_summary"):
-            for rows, row in zip(both, periods(pd.DataFrame(of[mart], dtype=object)), strict=True):
+            for rows, row in zip(both, periods(pd.DataFrame(mrf_marts[mart], dtype=object)), strict=True):
                 rows.append(row)
     found: list[Record] = []
     for period, rows in zip(("current", "previous"), both, strict=True):
-        sums = _added(rows, _ADDED)
-        ended = (sums["connected"] or 0) + (sums["lost"] or 0)
+        sums = _sums(rows, _SUMMED)
+        closed = (sums["connected"] or 0) + (sums["lost"] or 0)
         shares = {
             "conversion": _quotient(sums["orders"], sums["leads"]),
-            "success": _quotient(sums["connected"], ended),
+            "success": _quotient(sums["connected"], closed),
         }
         found.append({"period": period, **sums, **shares})
     return found
 
 
 def _plan_fact(rows: Sequence[Record]) -> Record:
-    sums = _added(rows, _PLAN_FACT)
+    sums = _sums(rows, _PLAN_FACT)
     return sums | {
         "units_done": _quotient(sums["units"], sums["units_plan"]),
         "monthly_revenue_done": _quotient(sums["monthly_revenue"], sums["monthly_revenue_plan"]),
@@ -138,38 +142,40 @@ def _plan_fact(rows: Sequence[Record]) -> Record:
     }
 
 
-def _mrf(mrf: str, day: object, of: Mapping[str, list[Record]]) -> Record:
-    activity, _ = periods(pd.DataFrame(of["actions_summary"], dtype=object))
-    stuck = _added(of["nature_ageing"], ("stuck", "stuck_revenue"))
+def _mrf(mrf: str, day: object, mrf_marts: Mapping[str, list[Record]]) -> Record:
+    activity, _ = periods(pd.DataFrame(mrf_marts["actions_summary"], dtype=object))
+    stuck = _sums(mrf_marts["nature_ageing"], ("stuck", "stuck_revenue"))
     names = ("leads", "orders", "conversion")
     return {"mrf": mrf, "day": day, **{name: activity[name] for name in names}, **stuck} | _plan_fact(
-        of["nature_branches"]
+        mrf_marts["nature_branches"]
     )
 
 
 def _daily(published: Published) -> list[Record]:
     days: dict[Any, list[Record]] = {}
-    for of in published.values():
-        for row in (*of["actions_daily"], *of["nature_daily"]):
+    for mrf_marts in published.values():
+        for row in (*mrf_marts["actions_daily"], *mrf_marts["nature_daily"]):
             days.setdefault(row["day"], []).append(row)
     columns = ("actions", "leads", "orders", "applications", "connected", "units", "monthly_revenue")
     return [
-        {"day": day} | {name: value or 0 for name, value in _added(days[day], columns).items()}
+        {"day": day} | {name: value or 0 for name, value in _sums(days[day], columns).items()}
         for day in sorted(days)
     ]
 
 
 def _services(published: Published) -> list[Record]:
     services: dict[str, list[Record]] = {}
-    for of in published.values():
-        for row in of["nature_services"]:
+    for mrf_marts in published.values():
+        for row in mrf_marts["nature_services"]:
             services.setdefault(row["service"], []).append(row)
     return [{"service": service} | _plan_fact(rows) for service, rows in services.items()]
 
 
 def _managers(published: Published) -> list[Record]:
-    """Return the first 50 of all managers, by monthly revenue, then by units; equals share a place."""
-    rows = [{"mrf": mrf, **row} for mrf, of in published.items() for row in of["nature_managers"]]
+    """Return the first 50 of all managers, by monthly revenue, then by units; ties share a place."""
+    rows = [
+        {"mrf": mrf, **row} for mrf, mrf_marts in published.items() for row in mrf_marts["nature_managers"]
+    ]
     rows.sort(key=lambda row: (-row["monthly_revenue"], -row["units"], row["manager_name"]))
     place, before = 0, None
     for number_, row in enumerate(rows, 1):

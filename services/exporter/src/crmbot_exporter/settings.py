@@ -21,7 +21,7 @@ def _known_zone(name: str) -> str:
 
 
 def _iso_day(day: object) -> object:
-    # pydantic also takes seconds since 1970 for a day.
+    # pydantic would also accept seconds since 1970.
     if isinstance(day, str) and not re.fullmatch("20[0-9]{2}-[0-9]{2}-[0-9]{2}", day):
         raise ValueError("not a day such as 2026-03-31")
     return day
@@ -31,7 +31,7 @@ Day = Annotated[date, BeforeValidator(_iso_day)]
 
 
 class OutputSettings(BaseSettings):
-    """Where workbooks go."""
+    """Folder of the workbooks."""
 
     model_config = SettingsConfigDict(extra="ignore", frozen=True, env_ignore_empty=True)
 
@@ -41,21 +41,21 @@ class OutputSettings(BaseSettings):
 
 
 class WorkbookSettings(OutputSettings):
-    """Which workbooks a command is about."""
+    """Workbooks of one MRF."""
 
     mrf: MrfName = Field(description="macro-regional branch to export, such as mrf1")
 
     def workbook(self, name: str) -> Path:
-        """Return where a workbook is saved, by its stream."""
+        """Return the path of a stream's workbook."""
         return self.output_dir / f"{name}_{self.mrf}.xlsx"
 
 
 class WatchSettings(ServiceSettings, WorkbookSettings):
-    """What `crmbot-exporter watch` reads."""
+    """Settings of `crmbot-exporter watch`."""
 
 
 class ZoneSettings(BaseSettings):
-    """When a day begins."""
+    """Time zone of the days."""
 
     model_config = SettingsConfigDict(extra="ignore", frozen=True, env_ignore_empty=True)
 
@@ -69,12 +69,12 @@ class ZoneSettings(BaseSettings):
 
 
 class ExporterSettings(LogSettings, WarehouseSettings, WorkbookSettings, ZoneSettings):
-    """What `crmbot-exporter export` and `marts` read."""
+    """Settings of `crmbot-exporter export`, `marts`, `publish` and `data`."""
 
     report_day: Day | None = Field(
         default=None, description="last day of the report, such as 2026-03-31; the newest row's unless given"
     )
-    # As long as a folder's name can be.
+    # Part of a folder's name, which is limited to 255 bytes.
     run_id: Annotated[str, StringConstraints(max_length=240)] = Field(
         default="", description="run of the DAG: its workbooks are kept apart until they are published"
     )
@@ -83,7 +83,7 @@ class ExporterSettings(LogSettings, WarehouseSettings, WorkbookSettings, ZoneSet
     )
 
     def staged(self, name: str) -> Path:
-        """Return where a run saves a workbook: in the run's own folder, by hand in its place."""
+        """Return where a workbook is saved: in the run's folder, or without a run at its final path."""
         return self.run_folder / self.workbook(name).name if self.run_id else self.workbook(name)
 
     @property
@@ -93,15 +93,15 @@ class ExporterSettings(LogSettings, WarehouseSettings, WorkbookSettings, ZoneSet
 
     @property
     def published_runs(self) -> Path:
-        """The file that lists runs which have published, by the names of their folders."""
+        """The file that lists the runs that have published, by folder name."""
         return self.output_dir / f".published-{self.mrf}"
 
 
 class PlanSettings(LogSettings, WarehouseSettings):
-    """What `crmbot-exporter plan` reads."""
+    """Settings of `crmbot-exporter plan`."""
 
     mrf: MrfName = Field(description="macro-regional branch, such as mrf1")
 
 
 class RussiaSettings(LogSettings, WarehouseSettings, OutputSettings, ZoneSettings):
-    """What `crmbot-exporter export-russia` reads."""
+    """Settings of `crmbot-exporter export-russia`."""

@@ -43,7 +43,7 @@ def start_sheet(
     widths: Sequence[int],
     back: str = "",
 ) -> Worksheet:
-    """Add a sheet with its columns, title band, print set-up and a link back to another one."""
+    """Add a sheet with column widths, title band, page setup and a link back to another sheet."""
     worksheet = workbook.add_worksheet(name)
     worksheet.hide_gridlines(2)
     for column, width in enumerate(widths):
@@ -62,7 +62,7 @@ def start_sheet(
 
 
 def set_page(worksheet: Worksheet) -> None:
-    """Print on A4, landscape, one page wide, with the sheet's name and page number below."""
+    """Set up printing on A4, landscape, one page wide, with file, sheet and page number in the footer."""
     worksheet.set_landscape()
     worksheet.set_paper(_A4)
     worksheet.fit_to_pages(1, 0)
@@ -78,7 +78,7 @@ def insert_charts(
     charts: Sequence[tuple[Chart, Placed]],
     height: int,
 ) -> None:
-    """Insert charts side by side over the whole width of the sheet, each with the table it is drawn from."""
+    """Insert charts, each paired with its table, side by side across the width of the sheet."""
     for (chart, placed), (left, width) in zip(charts, boxes(len(charts)), strict=True):
         drawn = draw_chart(workbook, chart, placed, (width, height))
         worksheet.insert_chart(row, 0, drawn, {"x_offset": left, "object_position": 1})
@@ -91,7 +91,7 @@ def draw_sheet(
     subtitle: str,
     links: Mapping[str, str],
 ) -> None:
-    """Add one sheet of a dashboard; `links` are sheets that values of its first column lead to."""
+    """Add one sheet of a dashboard; `links` maps values of its first column to the sheets they link to."""
     sheet, frame = placed.sheet, placed.frame
     widths = column_widths(sheet.columns)
     worksheet = start_sheet(workbook, formats, sheet.name, sheet.title, subtitle, widths, SUMMARY)
@@ -121,7 +121,7 @@ def draw_table(
     header: int,
     links: Mapping[str, str],
 ) -> int:
-    """Write a table from top to bottom, as XlsxWriter's constant_memory wants it; return its last row."""
+    """Write a table from top to bottom, as constant_memory requires; return its last row."""
     shown = [column for column in table.columns if column.is_shown]
     titles, shown_widths = [column.title for column in shown], widths[: len(shown)]
     worksheet.set_row_pixels(header, header_height(titles, shown_widths))
@@ -198,7 +198,7 @@ def _add_bars_and_scales(
                 (formats.better, formats.worse) if column.is_growth_good else (formats.worse, formats.better)
             )
             for criteria, look in ((">", rise), ("<", fall)):
-                # A blank cell counts as 0, and a text as more than any number.
+                # Excel compares a blank cell as 0, and text as greater than any number.
                 rule = {"type": "cell", "criteria": criteria, "value": 0, "format": look}
                 worksheet.conditional_format(*area, rule)
 

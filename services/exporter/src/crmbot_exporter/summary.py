@@ -1,4 +1,4 @@
-"""Draws the first sheet: key figures, what moved, charts, contents, how fresh the data is."""
+"""Draws the first sheet: key figures, insights, charts, contents, freshness of the data."""
 
 from collections.abc import Mapping, Sequence
 
@@ -38,14 +38,14 @@ def draw_summary(
     """Add the summary.
 
     Args:
-        workbook: where to.
-        formats: how it looks.
-        dashboard: what to draw.
-        report: what the workbook is about.
+        workbook: the workbook to add to.
+        formats: the cell formats.
+        dashboard: the dashboard's declaration.
+        report: the report that the workbook shows.
         frames: the marts by name.
         placed: the tables of the other sheets by mart.
-        notes: lines at the end: how fresh the data is.
-        data_note: what the data sheet holds; empty if there is none.
+        notes: lines at the end, on the freshness of the data.
+        data_note: description of the data sheet; empty if there is none.
     """
     worksheet = start_sheet(workbook, formats, SUMMARY, dashboard.title, report.subtitle, GRID)
     now, before = periods(frames[dashboard.summary])
@@ -69,7 +69,7 @@ def draw_summary(
 
 
 def draw_empty_summary(workbook: Workbook, formats: Theme, dashboard: Dashboard, report: Report) -> None:
-    """Add a summary that says that there is no data."""
+    """Add a summary with a note that there is no data."""
     worksheet = start_sheet(workbook, formats, SUMMARY, dashboard.title, report.subtitle, GRID)
     worksheet.set_row_pixels(FIRST_ROW, 30)
     worksheet.write_string(FIRST_ROW, 0, "Нет данных", formats.section)
@@ -79,7 +79,7 @@ def draw_empty_summary(workbook: Workbook, formats: Theme, dashboard: Dashboard,
 
 
 def data_note(rows: int, period: str, limit: int) -> str:
-    """Return what the data sheets hold, and on how many sheets if one is not enough."""
+    """Return a description of the data sheets, with the last one's name if there are several."""
     text = f"Все строки {period}: {russian.integer(rows)}"
     sheets = data_sheet_count(rows, limit)
     if sheets == 1:

@@ -1,4 +1,4 @@
-"""Colours, fonts and number formats of the workbooks: the one place that says how they look."""
+"""Colours, fonts and number formats of all workbooks."""
 
 from functools import cache
 
@@ -30,7 +30,7 @@ PLAN_SCALE = (
     "#F6C9C5",
     "#FBE9C2",
     "#C5E5D2",
-)  # from PLAN_ENDS[0] over the middle to PLAN_ENDS[1] of the plan
+)  # at PLAN_ENDS[0], the midpoint and PLAN_ENDS[1] of the plan
 PLAN_ENDS = (0.7, 1.0)
 
 NUMBER_FORMATS = {
@@ -39,7 +39,7 @@ NUMBER_FORMATS = {
     Kind.IDENTIFIER: "0",
     Kind.DECIMAL: "#,##0.0",
     Kind.PERCENT: "0.0%",
-    Kind.CHANGE: '[>=10]"▲ > 1000%";[<0]"▼ "0.0%;"▲ "0.0%',  # from next to nothing, growth tells little
+    Kind.CHANGE: '[>=10]"▲ > 1000%";[<0]"▼ "0.0%;"▲ "0.0%',  # growth from almost zero is meaningless
     Kind.ROUBLES: r'#,##0\ [$₽-419];-#,##0\ [$₽-419];"–"',
     Kind.ROUBLES_KOPECKS: r"#,##0.00\ [$₽-419]",
     Kind.DATE: "dd.mm.yyyy",
@@ -50,7 +50,7 @@ _LEFT = (Kind.TEXT, Kind.DATE, Kind.MOMENT)
 
 
 def axis_format(kind: Kind, greatest: float) -> str:
-    """Return a short number format for an axis or a data label whose greatest value is this."""
+    """Return a short number format for an axis or data labels with this greatest value."""
     if kind is Kind.PERCENT:
         return "0%" if greatest > 0.1 else "0.0%"
     if kind in (Kind.ROUBLES, Kind.ROUBLES_KOPECKS):
@@ -70,7 +70,7 @@ class Theme:
             )
 
         band = {"bg_color": NAVY, "indent": 1}
-        # A white edge keeps cards apart.
+        # A white border separates cards.
         card = {"bg_color": BAND, "align": "left", "indent": 1, "right": 5, "right_color": "#FFFFFF"}
         self.title = add(bold=True, font_size=16, font_color="#FFFFFF", **band)
         self.subtitle = add(font_color=PALE, **band)
@@ -125,7 +125,7 @@ class Theme:
 
         @cache
         def data(kind: Kind) -> Format:
-            # For whole columns; without borders, which on a million rows only make noise.
+            # For whole columns; no borders, which only clutter a million rows.
             return workbook.add_format({"font_name": FONT, **_look(kind)})
 
         self.card_value, self.card_change = card_value, card_change
@@ -135,8 +135,8 @@ class Theme:
 def _look(kind: Kind) -> dict[str, object]:
     """Return the number format and alignment of a column's cells.
 
-    Numbers keep off the right edge by their format (`_0` is the width of a zero): LibreOffice does not indent
-    the last column of a page.
+    The number format pads numbers on the right (`_0` is the width of a zero): LibreOffice does not indent the
+    last column of a page.
     """
     if kind in _LEFT:
         return {"num_format": NUMBER_FORMATS[kind], **_alignment(kind)}

@@ -1,4 +1,4 @@
-"""Serves what the workbooks in OUTPUT_DIR look like from outside: when each was saved, and its size."""
+"""Serves the modification time and size of the workbooks in OUTPUT_DIR as metrics."""
 
 import threading
 from collections.abc import Iterator
@@ -12,11 +12,11 @@ from crmbot_core.contracts import STREAMS
 from crmbot_core.telemetry import Health, Logger, http_endpoint
 from crmbot_exporter.settings import WatchSettings
 
-_TURN_SECONDS = 1.0
+_BEAT_SECONDS = 1.0
 
 
 class WorkbookCollector(Collector):
-    """Reads the files at each scrape. A workbook that was never saved has no sample."""
+    """Stats the files at each scrape. A missing workbook has no sample."""
 
     def __init__(self, settings: WatchSettings) -> None:
         self._settings = settings
@@ -39,10 +39,10 @@ class WorkbookCollector(Collector):
 
 
 def watch(settings: WatchSettings, stop: threading.Event, log: Logger) -> None:
-    """Serve the metrics until `stop` is set; ready while OUTPUT_DIR is there.
+    """Serve the metrics until `stop` is set; ready while OUTPUT_DIR exists.
 
     Raises:
-        ConfigurationError: if HTTP_PORT is taken.
+        ConfigurationError: if HTTP_PORT is in use.
     """
     health = Health(stale_seconds=60)
     collector = WorkbookCollector(settings)
@@ -56,7 +56,7 @@ def watch(settings: WatchSettings, stop: threading.Event, log: Logger) -> None:
                     health.set_ready()
                 else:
                     health.set_unready(f"OUTPUT_DIR {settings.output_dir} is not there")
-                stop.wait(_TURN_SECONDS)
+                stop.wait(_BEAT_SECONDS)
     finally:
         REGISTRY.unregister(collector)
     log.info("stopped")

@@ -1,4 +1,4 @@
-"""Puts a workbook together: summary, dashboard sheets, drill-downs, data."""
+"""Writes a workbook: summary, dashboard sheets, drill-downs, data."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -19,8 +19,8 @@ from crmbot_exporter.sheets import SUMMARY, draw_sheet
 from crmbot_exporter.summary import draw_empty_summary, draw_summary
 from crmbot_exporter.theme import Theme
 
-REPORT_DAY = "report_day"  # property of the document: the report's last day
-_RESERVED = (SUMMARY, "Данные", "History")  # Excel keeps the last for itself
+REPORT_DAY = "report_day"  # document property: the report's last day
+_RESERVED = (SUMMARY, "Данные", "History")  # Excel reserves the last
 
 
 def write_workbook(
@@ -36,12 +36,12 @@ def write_workbook(
 
     Args:
         file: binary file, written once from its start.
-        dashboard: what to draw.
-        report: what the workbook is about.
-        frames: the dashboard's marts by name, rows in the order of their tables.
+        dashboard: the dashboard's declaration.
+        report: the report that the workbook shows.
+        frames: the dashboard's marts by name, sorted as their tables.
         notes: lines at the end of the summary.
-        data_note: what the data sheet holds, for the summary.
-        write_data: adds the data sheets.
+        data_note: description of the data sheet, for the summary.
+        write_data: function that adds the data sheets.
     """
     with scratch_folder() as scratch:
         workbook = new_workbook(file, scratch)
@@ -62,7 +62,7 @@ def write_workbook(
 
 
 def new_workbook(file: BinaryIO, scratch: Path) -> Workbook:
-    """Return a workbook that is written row by row, and takes no text for a formula, a link or a number."""
+    """Return a workbook in constant memory that never turns text into a formula, a link or a number."""
     workbook = Workbook(
         file,
         {
@@ -89,8 +89,8 @@ def _draw_sheets(
 ) -> None:
     placed = {sheet.mart: place(sheet, frames[sheet.mart]) for sheet in dashboard.sheets}
     drilldown = dashboard.drilldown
-    gone_into = frames[drilldown.of] if drilldown else pd.DataFrame()
-    keys = gone_into[drilldown.key] if drilldown else ()
+    parents = frames[drilldown.of] if drilldown else pd.DataFrame()
+    keys = parents[drilldown.key] if drilldown else ()
     taken = [*_RESERVED, *(sheet.name for sheet in dashboard.sheets)]
     names = sheet_names(map(str, keys), taken)
     draw_summary(workbook, formats, dashboard, report, frames, placed, notes, data_note)
@@ -101,14 +101,14 @@ def _draw_sheets(
         return
     back = dashboard.sheet(drilldown.of).name
     days = placed[drilldown.days]
-    for row in records(gone_into):
+    for row in records(parents):
         key = str(row[drilldown.key])
-        its_days = replace(days, rows=rows_of(days.frame, drilldown.key, key))
-        draw_drilldown(workbook, formats, drilldown, names[key], row, its_days, frames, report, back)
+        parent_days = replace(days, rows=rows_of(days.frame, drilldown.key, key))
+        draw_drilldown(workbook, formats, drilldown, names[key], row, parent_days, frames, report, back)
 
 
 def place(sheet: Sheet, frame: pd.DataFrame) -> Placed:
-    """Return a sheet with its rows, without those charts that would show empty axes."""
+    """Return a sheet with its rows, without charts that would be empty."""
     whole = Placed(sheet, frame, range(len(frame)))
     charts = tuple(chart for chart in sheet.charts if is_filled(chart, whole))
     return replace(whole, sheet=replace(sheet, charts=charts))

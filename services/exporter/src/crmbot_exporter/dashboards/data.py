@@ -1,4 +1,4 @@
-"""Columns of the data sheets: the contract's fields that an analyst works with, and where a row came from."""
+"""Columns of the data sheets: the contract's fields that analysts use, and the origin of each row."""
 
 from crmbot_exporter.layout import Column, Kind
 
@@ -14,7 +14,7 @@ _WHO = (
     Column("lead_id", "Лид", width=130),
     Column("client_id", "Код клиента", width=130),
 )
-# Enough to follow a row back to the bot's file.
+# Enough to trace a row back to the bot's file.
 _ORIGIN = (
     Column("mrf", "МРФ", width=70),
     Column("source_id", "Файл бота", width=270),

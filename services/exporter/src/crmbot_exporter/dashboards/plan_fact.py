@@ -1,4 +1,4 @@
-"""Plan, fact and forecast of monthly revenue: the columns and the chart that several sheets share."""
+"""Plan, fact and forecast of monthly revenue: columns and a chart shared by several sheets."""
 
 from crmbot_exporter.layout import Chart, Column, Kind, Series
 from crmbot_exporter.theme import GREEN, INK, PALE
@@ -24,7 +24,7 @@ REVENUE = (MONTHLY, PLAN, DONE, FORECAST, BEFORE, CHANGE)
 
 
 def bullet(category: str, top: int | None = None) -> Chart:
-    """Return fact over forecast, with a mark for the plan, of the first `top` categories or of all."""
+    """Return a chart of fact over forecast, with plan marks, for the first `top` categories or all."""
     return Chart(
         "bullet",
         "Выручка в месяц: факт, прогноз и план",
