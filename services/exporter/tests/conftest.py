@@ -1,4 +1,4 @@
-"""A real warehouse for the exporter's tests, and small data sets in it."""
+"""A PostgreSQL warehouse for the exporter's tests, with small data sets."""
 
 import itertools
 import os
@@ -64,21 +64,21 @@ _STEP: Record = {
 
 @dataclass
 class Warehouse:
-    """A database of its own with the tables of mrf1."""
+    """A separate database with the tables of mrf1."""
 
     dsn: str
     ids: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     def add_actions(self, *rows: Mapping[str, Any]) -> list[Record]:
-        """Insert rows; what a row leaves out has a default. Return them whole."""
+        """Insert rows, with defaults for missing columns. Return the complete rows."""
         return self._add(ACTIONS, [_COMMON | _ACTION | dict(row) for row in rows])
 
     def add_steps(self, *rows: Mapping[str, Any]) -> list[Record]:
-        """Insert rows into nature; what a row leaves out has a default. Return them whole."""
+        """Insert rows into nature, with defaults for missing columns. Return the complete rows."""
         return self._add(NATURE, [_COMMON | _STEP | dict(row) for row in rows])
 
     def add_ledger(self, stream: Stream, partition: int, end_offset: int, loaded_at: datetime) -> None:
-        """Note that a partition was loaded up to an offset."""
+        """Insert a ledger row: a partition is loaded up to an offset."""
         with psycopg.connect(self.dsn) as connection:
             connection.execute(
                 "INSERT INTO crm_bot_ledger (topic, kafka_partition, log_epoch, start_offset, end_offset, "
@@ -93,7 +93,7 @@ class Warehouse:
         )
 
     def environment(self, output_dir: Path, **others: str) -> dict[str, str]:
-        """The same for a process."""
+        """Return the same settings as environment variables."""
         given = {"WAREHOUSE_DSN": self.dsn, "SQL_DIR": str(SQL_DIR), "MRF": "mrf1"}
         return {**os.environ, **given, "OUTPUT_DIR": str(output_dir), **others}
 
@@ -102,13 +102,13 @@ class Warehouse:
             return connection.execute(text).fetchall()
 
     def wait_for_lock(self) -> None:
-        """Return as soon as some session of this database waits for a lock."""
+        """Block until a session of this database waits for a lock."""
         waiting = (
             "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
         )
         deadline = time.monotonic() + 60
         while not self.query(waiting):
-            assert time.monotonic() < deadline, "no one waits for a lock"
+            assert time.monotonic() < deadline, "no session waits for a lock"
             time.sleep(0.02)
 
     def _add(self, stream: Stream, rows: list[Record]) -> list[Record]:
@@ -170,13 +170,13 @@ def random_steps(warehouse: Warehouse) -> list[Record]:
 
 @pytest.fixture(scope="module")
 def filled(warehouse_dsn: str) -> Iterator[tuple[Warehouse, list[Record], list[Record]]]:
-    """A warehouse that a module's tests share, with its actions and its orders' steps."""
+    """A warehouse shared by a module's tests, with its actions and order steps."""
     with new_warehouse(warehouse_dsn) as made:
         yield made, add_random_actions(made), add_random_steps(made)
 
 
 def add_random_actions(warehouse: Warehouse) -> list[Record]:
-    """Six hundred actions on a hundred leads over eleven weeks, in the warehouse."""
+    """Insert six hundred actions on a hundred leads over eleven weeks."""
     draw = random.Random(3)
     rows = []
     for _ in range(600):
@@ -205,7 +205,7 @@ def add_random_actions(warehouse: Warehouse) -> list[Record]:
 
 
 def add_random_steps(warehouse: Warehouse) -> list[Record]:
-    """The steps of two hundred orders over eleven weeks, in the warehouse, orders mixed."""
+    """Insert the interleaved steps of two hundred orders over eleven weeks."""
     draw = random.Random(4)
     rows: list[Record] = []
     for order in range(200):

@@ -1,7 +1,6 @@
-"""What the marts should hold, computed from the rows a second time: in plain Python, without SQL.
+"""Expected contents of the marts, computed from the rows in plain Python, without SQL.
 
-Every mart is a list of records. Where the marts' files say how something is counted, this follows the text,
-not the query.
+Every mart is a list of records. The definitions follow the comments in the marts' files, not their queries.
 """
 
 import statistics
@@ -58,7 +57,7 @@ def grouped(rows: Iterable[Record], *columns: str) -> dict[tuple[Any, ...], list
 
 
 def ranked(rows: list[Record], *columns: str) -> list[Record]:
-    """Add each row's place: one more than there are better rows."""
+    """Add each row's place: 1 plus the number of better rows."""
     values = [tuple(row[column] for column in columns) for row in rows]
     for row, own in zip(rows, values, strict=True):
         row["place"] = 1 + sum(other > own for other in values)
@@ -163,7 +162,7 @@ def actions_marts(rows: Sequence[Record], calendar: Calendar) -> Marts:
 
 
 def _lead_histories(rows: Sequence[Record], calendar: Calendar) -> list[Record]:
-    """Return the leads of the trends' weeks: last row, and when each stage was first reached."""
+    """Return the leads of the trend weeks: last row, and when each stage was first reached."""
     found = []
     for own in grouped(rows, "lead_id").values():
         first = min(row["at"] for row in own)
@@ -174,7 +173,7 @@ def _lead_histories(rows: Sequence[Record], calendar: Calendar) -> list[Record]:
 
 
 def _reached(stages: Sequence[tuple[int, datetime]], last: int) -> list[datetime | None]:
-    """Return when each stage, or a later one, was reached first."""
+    """Return when each stage, or a later one, was first reached."""
     return [
         min((at for stage, at in stages if stage >= wanted), default=None) for wanted in range(1, last + 1)
     ]
@@ -183,7 +182,7 @@ def _reached(stages: Sequence[tuple[int, datetime]], last: int) -> list[datetime
 def _funnel(
     histories: Sequence[Record], steps: Sequence[str], count: str, money: tuple[str, str]
 ) -> list[Record]:
-    """Compute a funnel; `reached[0]` is when the history began."""
+    """Compute a funnel; `reached[0]` is the start of the history."""
     rows: list[Record] = []
     for number, step in enumerate(steps):
         there = [one for one in histories if one["reached"][number] is not None]
@@ -232,7 +231,7 @@ def _reasons(
 
 
 def _orders(rows: Sequence[Record]) -> list[Record]:
-    """Return the orders: their last row, when it was, and when each stage was first reached."""
+    """Return the orders: last row with its day, and when each stage was first reached."""
     found = []
     for own in grouped(rows, "order_id").values():
         last = max(own, key=lambda row: row["transaction_id"])
@@ -272,11 +271,11 @@ def _sales_compared(orders: Sequence[Record], calendar: Calendar) -> Record:
 
 
 def _plan_fact(orders: Sequence[Record], calendar: Calendar) -> Record:
-    """Compare with the derived plan: the whole month before and 10 per cent more."""
+    """Compare with the derived plan: the whole previous month plus 10 per cent."""
     fact = _sales_compared(orders, calendar)
     whole = _sales(orders, lambda day: calendar.previous_start <= day < calendar.month_start)
     for name in ("units", "monthly_revenue"):
-        # A line without a connection in the month before has no plan of its own.
+        # Rows without sales in the previous month have no plan.
         plan = whole[name] * 1.1 if whole["applications"] + whole["connected"] + whole["lost"] else None
         fact |= {
             f"{name}_plan": plan,

@@ -1,4 +1,4 @@
-"""Values from outside are written as they are and read back the same."""
+"""Values from outside are written unchanged and read back the same."""
 
 import io
 import zipfile
@@ -39,7 +39,7 @@ def _workbook_with(text: str) -> io.BytesIO:
         "a & b < c > d",
     ],
 )
-def test_text_stays_text(text: str) -> None:
+def test_text_is_written_as_text(text: str) -> None:
     file = _workbook_with(text)
     cell = openpyxl.load_workbook(file, rich_text=False).active["A1"]
     assert cell.value == text
@@ -49,7 +49,7 @@ def test_text_stays_text(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["\x01\x1f", "\ufffe\uffff", "\r\n\t", "_x0041_", "\U0001f600"])
-def test_odd_characters_leave_a_workbook_that_opens(text: str) -> None:
+def test_a_workbook_with_odd_characters_opens(text: str) -> None:
     assert openpyxl.load_workbook(_workbook_with(f"a{text}b")).active["A1"].value
 
 

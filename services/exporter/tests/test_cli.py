@@ -1,4 +1,4 @@
-"""The command: what it prints, its exit codes, and how it ends when it is ended."""
+"""The command line: output, exit codes, termination by signals."""
 
 import json
 import signal
@@ -31,7 +31,7 @@ def test_export_saves_both_workbooks_and_prints_their_paths(warehouse: "Warehous
     assert [event["event"] for event in events] == ["marts built", *["workbook written"] * 2, "exported"]
 
 
-def test_options_come_before_the_environment(warehouse: "Warehouse", tmp_path: Path) -> None:
+def test_options_override_the_environment(warehouse: "Warehouse", tmp_path: Path) -> None:
     environment = warehouse.environment(tmp_path / "none", MRF="mrf9")
     options = ["--mrf", "mrf1", "--output-dir", str(tmp_path), "--stream", "nature"]
     done = _run(environment, "export", *options)
@@ -57,7 +57,7 @@ def test_marts_alone_writes_no_workbook(warehouse: "Warehouse", tmp_path: Path) 
         pytest.param({"MRF": "mrf5"}, "crmbot-consumer migrate", id="no tables"),
     ],
 )
-def test_wrong_settings_are_one_line_and_exit_2(
+def test_invalid_settings_are_a_one_line_error_and_exit_2(
     warehouse: "Warehouse", tmp_path: Path, settings: dict[str, str], message: str
 ) -> None:
     done = _run(warehouse.environment(tmp_path, **settings), "export")
@@ -68,7 +68,7 @@ def test_wrong_settings_are_one_line_and_exit_2(
 
 
 @pytest.mark.usefixtures("random_actions")
-def test_no_room_for_the_workbook_is_one_line_and_leaves_the_old_one(
+def test_a_full_disk_is_a_one_line_error_and_keeps_the_old_workbook(
     warehouse: "Warehouse", tmp_path: Path
 ) -> None:
     output, parts = tmp_path / "output", tmp_path / "parts"
@@ -77,7 +77,7 @@ def test_no_room_for_the_workbook_is_one_line_and_leaves_the_old_one(
     environment = warehouse.environment(output, TMPDIR=str(parts))
     workbook = output / "actions_mrf1.xlsx"
     workbook.write_bytes(b"old")
-    # The system refuses to let files grow, as on a full disk.
+    # The file size limit simulates a full disk.
     kilobytes = 16
     command = f'ulimit -f {kilobytes} && exec "$@"'
     done = subprocess.run(
@@ -107,7 +107,7 @@ def test_an_ended_export_leaves_the_old_workbook_and_the_old_marts(
     before = workbook.read_bytes()
     warehouse.add_actions({})
     with psycopg.connect(warehouse.dsn) as reader:
-        # Publishing waits for this reader: the new workbook is written by then and not yet in place.
+        # Publishing waits for this reader: the new workbook is written but not yet renamed.
         reader.execute("SELECT * FROM crm_bot_mart_actions_daily_mrf1")
         process = subprocess.Popen([*COMMAND, "export", "--stream", "actions"], env=environment)
         warehouse.wait_for_lock()
@@ -131,7 +131,7 @@ def test_new_marts_beside_an_old_workbook_are_put_right_by_the_next_run(
     actions, nature = tmp_path / "actions_mrf1.xlsx", tmp_path / "nature_mrf1.xlsx"
     before = actions.read_bytes()
     warehouse.add_actions({})
-    # Workbooks take their places when the marts are committed: the first one cannot.
+    # Workbooks are renamed after the marts are committed; the first rename fails.
     nature.unlink()
     nature.mkdir()
     failed = _run(environment, "export")
@@ -146,7 +146,7 @@ def test_new_marts_beside_an_old_workbook_are_put_right_by_the_next_run(
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["export", "--help"], ["marts", "--help"]])
-def test_help_names_the_exit_codes(warehouse: "Warehouse", tmp_path: Path, arguments: list[str]) -> None:
+def test_help_lists_the_exit_codes(warehouse: "Warehouse", tmp_path: Path, arguments: list[str]) -> None:
     done = _run(warehouse.environment(tmp_path), *arguments)
     assert done.returncode == 0
     assert "Exit codes" in done.stdout

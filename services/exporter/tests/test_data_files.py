@@ -1,4 +1,4 @@
-"""The rows as files: all of them, as they are in the warehouse."""
+"""Data files hold all rows, unchanged."""
 
 import csv
 from datetime import datetime
@@ -57,7 +57,7 @@ def test_parquet_keeps_the_types(
         assert table[name].to_pylist() == values
 
 
-def test_xlsx_is_the_data_sheets_alone(
+def test_xlsx_has_only_the_data_sheets(
     warehouse: "Warehouse", random_actions: "list[Record]", random_steps: "list[Record]", tmp_path: Path
 ) -> None:
     paths = export_data(warehouse.settings(tmp_path), ["actions", "nature"], "xlsx", LOG)
@@ -68,9 +68,7 @@ def test_xlsx_is_the_data_sheets_alone(
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet", "xlsx"])
-def test_a_stream_without_rows_gives_a_file_without_rows(
-    warehouse: "Warehouse", tmp_path: Path, kind: str
-) -> None:
+def test_an_empty_stream_gives_an_empty_file(warehouse: "Warehouse", tmp_path: Path, kind: str) -> None:
     (path,) = export_data(warehouse.settings(tmp_path), ["actions"], kind, LOG)
     if kind == "parquet":
         assert pq.read_table(path).num_rows == 0

@@ -1,4 +1,4 @@
-"""The export as a whole: data sheets, empty tables, failures on the way."""
+"""The whole export: data sheets, empty tables, failures."""
 
 import itertools
 import threading
@@ -68,7 +68,7 @@ def test_the_data_sheet_holds_every_row_with_labels_types_and_local_times(
     assert found == [shown(row) for row in ordered]
 
 
-def test_the_data_sheet_is_fit_for_work(warehouse: "Warehouse", tmp_path: Path) -> None:
+def test_the_data_sheet_is_formatted_and_filterable(warehouse: "Warehouse", tmp_path: Path) -> None:
     warehouse.add_actions({}, {})
     sheet = openpyxl.load_workbook(_export(warehouse.settings(tmp_path)))["Данные"]
     assert sheet.freeze_panes == "A2"
@@ -78,7 +78,7 @@ def test_the_data_sheet_is_fit_for_work(warehouse: "Warehouse", tmp_path: Path) 
 
 
 @pytest.mark.parametrize(("rows", "sheets"), [(9, 1), (10, 2), (18, 2), (19, 3)])
-def test_data_beyond_the_row_limit_goes_on_further_sheets(
+def test_data_beyond_the_row_limit_continues_on_further_sheets(
     warehouse: "Warehouse", tmp_path: Path, rows: int, sheets: int
 ) -> None:
     start = datetime(2025, 3, 3, tzinfo=UTC)
@@ -94,7 +94,7 @@ def test_data_beyond_the_row_limit_goes_on_further_sheets(
 
 
 @pytest.mark.parametrize("stream", STREAMS)
-def test_no_data_gives_a_workbook_that_says_so(
+def test_without_data_the_workbook_has_a_note(
     warehouse: "Warehouse", tmp_path: Path, stream: Literal["actions", "nature"]
 ) -> None:
     workbook = openpyxl.load_workbook(_export(warehouse.settings(tmp_path), stream))
@@ -104,7 +104,7 @@ def test_no_data_gives_a_workbook_that_says_so(
     assert workbook["Данные"].max_row == 1
 
 
-def test_a_mart_without_rows_says_so_on_its_sheet(warehouse: "Warehouse", tmp_path: Path) -> None:
+def test_an_empty_mart_has_a_note_on_its_sheet(warehouse: "Warehouse", tmp_path: Path) -> None:
     warehouse.add_actions({})
     workbook = openpyxl.load_workbook(_export(warehouse.settings(tmp_path)))
     assert workbook["Отказы"]["A4"].value == "Нет данных"
@@ -117,7 +117,7 @@ def test_a_number_too_long_for_excel_keeps_its_digits(warehouse: "Warehouse", tm
     assert str(longest) in [cell.value for cell in sheet[2]]
 
 
-def test_hostile_text_is_shown_and_never_run(warehouse: "Warehouse", tmp_path: Path) -> None:
+def test_hostile_text_is_displayed_and_never_executed(warehouse: "Warehouse", tmp_path: Path) -> None:
     texts = ["=1+1", "+cmd|' /C calc'!A0", "-1", "@SUM(A1)", "<r>&</r>", "http://example.com", "a\ufffeb\x01"]
     start = datetime(2025, 3, 3, tzinfo=UTC)
     warehouse.add_actions(
@@ -141,12 +141,12 @@ def test_hostile_text_is_shown_and_never_run(warehouse: "Warehouse", tmp_path: P
     data = sheets[f"xl/worksheets/sheet{len(workbook.sheetnames)}.xml"]
     assert b"<f>" not in data
     assert b"<hyperlink" not in data
-    # Elsewhere only our own sums and quotients.
+    # All other formulas are our own sums and quotients.
     formulas = itertools.chain(*(text.split(b"<f>")[1:] for text in sheets.values()))
     assert {formula.split(b"(")[0] for formula in formulas} == {b"SUM", b"IFERROR"}
 
 
-def test_a_workbook_says_what_it_is_and_what_it_rests_on(warehouse: "Warehouse", tmp_path: Path) -> None:
+def test_a_workbook_has_properties_and_offsets(warehouse: "Warehouse", tmp_path: Path) -> None:
     loaded_at = datetime(2025, 3, 4, 7, 30, tzinfo=UTC)
     warehouse.add_actions({"occurred_at": datetime(2025, 3, 3, tzinfo=UTC), "loaded_at": loaded_at})
     warehouse.add_ledger(ACTIONS, 0, 7, loaded_at)
@@ -161,7 +161,7 @@ def test_a_workbook_says_what_it_is_and_what_it_rests_on(warehouse: "Warehouse",
         assert sheet.sheet_properties.pageSetUpPr.fitToPage
 
 
-def test_charts_stand_on_the_ranges_of_their_tables(
+def test_charts_reference_the_ranges_of_their_tables(
     warehouse: "Warehouse", random_actions: "list[Record]", tmp_path: Path
 ) -> None:
     workbook = openpyxl.load_workbook(_export(warehouse.settings(tmp_path)))
@@ -174,7 +174,7 @@ def test_charts_stand_on_the_ranges_of_their_tables(
 
 
 @pytest.mark.usefixtures("random_actions")
-def test_a_lost_connection_is_tried_again(warehouse: "Warehouse", tmp_path: Path) -> None:
+def test_a_lost_connection_is_retried(warehouse: "Warehouse", tmp_path: Path) -> None:
     settings = warehouse.settings(tmp_path)
     _export(settings)
     attempts = []

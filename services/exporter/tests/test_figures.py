@@ -1,4 +1,4 @@
-"""Every figure of both workbooks, read back by openpyxl, is what the rows say, computed here without SQL."""
+"""Every figure of both workbooks, read back with openpyxl, equals the one computed without SQL."""
 
 from collections.abc import Callable, Sequence
 from datetime import date, datetime
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*xtension is not supported:UserWarning:openpyxl")
 
-Books = tuple[dict[str, Any], expected.Marts]  # both workbooks, and the marts that they should show
+Books = tuple[dict[str, Any], expected.Marts]  # both workbooks, and the marts expected in them
 
 ZONE = ZoneInfo("Asia/Vladivostok")
-DAYS = (None, date(2025, 2, 28), date(2025, 3, 11))  # the newest row's; a whole month; within one
+DAYS = (None, date(2025, 2, 28), date(2025, 3, 11))  # the newest row's; the end of a month; within a month
 SHEETS = [(name, sheet) for name, dashboard in DASHBOARDS.items() for sheet in dashboard.sheets]
 
 
@@ -43,7 +43,7 @@ def books(
 
 
 def _shown(column: Column, value: object) -> Any:  # noqa: ANN401
-    """Return what a cell should hold."""
+    """Return the expected value of a cell."""
     if value is None:
         return None
     if column.kind is Kind.TEXT:
@@ -138,7 +138,7 @@ def test_sheets(books: Books) -> None:
         _assert_totals(workbooks[name][sheet.name], sheet, marts[sheet.mart])
 
 
-def test_a_sheet_of_each_branch(books: Books) -> None:
+def test_each_branch_has_a_sheet(books: Books) -> None:
     workbooks, marts = books
     for name, dashboard in DASHBOARDS.items():
         drilldown = dashboard.drilldown

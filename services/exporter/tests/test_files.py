@@ -1,4 +1,4 @@
-"""A workbook appears whole or not at all."""
+"""Workbooks are replaced atomically."""
 
 import errno
 import fcntl
@@ -23,7 +23,7 @@ def old(tmp_path: Path) -> Path:
     return path
 
 
-def test_the_new_file_takes_the_old_ones_place(old: Path) -> None:
+def test_the_new_file_replaces_the_old_one(old: Path) -> None:
     with replaced(old) as file:
         file.write(b"new")
         assert old.read_bytes() == b"old"
@@ -31,7 +31,7 @@ def test_the_new_file_takes_the_old_ones_place(old: Path) -> None:
     assert list(old.parent.iterdir()) == [old]
 
 
-def test_others_may_read_it(old: Path) -> None:
+def test_other_users_may_read_the_file(old: Path) -> None:
     with replaced(old) as file:
         file.write(b"new")
     assert old.stat().st_mode & 0o044 == 0o044
@@ -43,7 +43,7 @@ def _fail_half_way(path: Path) -> None:
         raise ValueError("half way")
 
 
-def test_a_failure_leaves_the_old_file_and_nothing_else(old: Path) -> None:
+def test_a_failure_leaves_only_the_old_file(old: Path) -> None:
     with pytest.raises(ValueError, match="half way"):
         _fail_half_way(old)
     assert old.read_bytes() == b"old"
@@ -52,7 +52,7 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(old: Path) -> None:
 
 @contextmanager
 def _small_files() -> Iterator[None]:
-    """The system refuses to let files grow, as on a full disk; pytest's own output is a file too, maybe."""
+    """Limit the file size to simulate a full disk; pytest's own output may be a file too."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
     try:
@@ -61,7 +61,7 @@ def _small_files() -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
-def test_no_room_for_the_file_is_one_line_and_leaves_the_old_file(old: Path) -> None:
+def test_a_file_size_limit_is_a_one_line_error_and_keeps_the_old_file(old: Path) -> None:
     refusal = pytest.raises(CrmBotError, match="old one is untouched")
     with refusal as failure, _small_files(), replaced(old) as file:
         file.write(b"x" * 5000)
@@ -70,7 +70,7 @@ def test_no_room_for_the_file_is_one_line_and_leaves_the_old_file(old: Path) -> 
     assert list(old.parent.iterdir()) == [old]
 
 
-def test_an_archive_that_was_not_finished_does_not_complain_later(
+def test_an_unfinished_archive_raises_nothing_when_collected(
     old: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     complaints: list[object] = []
@@ -89,17 +89,17 @@ def test_an_archive_that_was_not_finished_does_not_complain_later(
     assert list(old.parent.iterdir()) == [old]
 
 
-def test_a_full_disk_says_where_room_is_needed(old: Path) -> None:
+def test_a_full_disk_names_the_folders_that_need_space(old: Path) -> None:
     with pytest.raises(CrmBotError, match=r"No space left .*TMPDIR"), replaced(old):
         raise OSError(errno.ENOSPC, "No space left on device")
 
 
-def test_a_missing_folder_is_a_wrong_setting(tmp_path: Path) -> None:
+def test_a_missing_folder_is_a_configuration_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="OUTPUT_DIR"), replaced(tmp_path / "none" / "a.xlsx"):
         pytest.fail("there is nothing to write to")
 
 
-def test_a_killed_runs_leftover_is_removed_and_a_live_runs_file_is_not(old: Path) -> None:
+def test_leftovers_of_killed_runs_are_removed_and_files_of_live_runs_are_not(old: Path) -> None:
     killed, live, other = (
         old.with_name(name)
         for name in (".actions_mrf1.xlsx.1.tmp", ".actions_mrf1.xlsx.2.tmp", ".nature_mrf1.xlsx.3.tmp")
@@ -113,7 +113,7 @@ def test_a_killed_runs_leftover_is_removed_and_a_live_runs_file_is_not(old: Path
     assert sorted(old.parent.iterdir()) == sorted([old, live, other])
 
 
-def test_two_runs_at_once_end_with_one_whole_file(old: Path) -> None:
+def test_two_concurrent_runs_leave_one_complete_file(old: Path) -> None:
     with replaced(old) as first, replaced(old) as second:
         first.write(b"first")
         second.write(b"second")
@@ -121,7 +121,7 @@ def test_two_runs_at_once_end_with_one_whole_file(old: Path) -> None:
     assert list(old.parent.iterdir()) == [old]
 
 
-def test_a_killed_runs_parts_are_removed_and_a_live_runs_are_not(
+def test_scratch_folders_of_killed_runs_are_removed_and_of_live_runs_are_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))

@@ -1,4 +1,4 @@
-"""The sentences say what the figures say, in Russian."""
+"""The Russian sentences match the figures."""
 
 from datetime import date, datetime
 from decimal import Decimal
@@ -86,11 +86,11 @@ def test_sales() -> None:
         (0, 100, "на 100 % меньше, чем за 1–12 сентября."),
     ],
 )
-def test_comparisons_hold_at_their_edges(now: int, before: int, ending: str) -> None:
+def test_comparisons_at_edge_values(now: int, before: int, ending: str) -> None:
     assert nature_insights(REPORT, _frames(now, before))[0].replace("\xa0", " ").endswith(ending)
 
 
-def test_nothing_happened_says_little(warehouse: "Warehouse", tmp_path: Path) -> None:
+def test_without_activity_there_are_few_sentences(warehouse: "Warehouse", tmp_path: Path) -> None:
     from crmbot_exporter.dashboards import DASHBOARDS
     from crmbot_exporter.export import export
 
@@ -109,7 +109,7 @@ def test_nothing_happened_says_little(warehouse: "Warehouse", tmp_path: Path) ->
         (2.4e9, "2,4 млрд ₽"),
     ],
 )
-def test_sums_have_a_readable_length(value: float, text: str) -> None:
+def test_amounts_are_abbreviated(value: float, text: str) -> None:
     assert russian.roubles(value).replace("\xa0", " ") == text
 
 
@@ -124,5 +124,5 @@ def test_sums_have_a_readable_length(value: float, text: str) -> None:
         (1_004, "1 004 заказа"),
     ],
 )
-def test_nouns_agree_with_their_numbers(number: int, text: str) -> None:
+def test_plural_forms(number: int, text: str) -> None:
     assert russian.counted(number, "заказ", "заказа", "заказов").replace("\xa0", " ") == text

@@ -1,4 +1,4 @@
-"""Where things stand on a sheet, and what the declarations promise."""
+"""Positions on a sheet, and invariants of the declarations."""
 
 from dataclasses import replace
 from datetime import date
@@ -28,7 +28,7 @@ def test_columns_fill_the_sheet_exactly(widths: list[int]) -> None:
 
 
 @pytest.mark.parametrize("number", [1, 2, 3])
-def test_charts_stand_side_by_side_within_the_sheet(number: int) -> None:
+def test_charts_fit_side_by_side_on_the_sheet(number: int) -> None:
     boxes = layout.boxes(number)
     for (left, width), (next_left, _) in pairwise(boxes):
         assert left + width < next_left
@@ -36,7 +36,7 @@ def test_charts_stand_side_by_side_within_the_sheet(number: int) -> None:
     assert SHEET_WIDTH - 5 < sum(boxes[-1]) < SHEET_WIDTH
 
 
-def test_the_table_begins_below_the_charts() -> None:
+def test_the_table_starts_below_the_charts() -> None:
     for sheet in (sheet for sheet in SHEETS if sheet.charts):
         pixels_above = (layout.table_row(sheet) - layout.FIRST_ROW) * layout.ROW_HEIGHT
         assert pixels_above > sheet.chart_height
@@ -65,7 +65,7 @@ def test_sparklines_show_the_last_days_of_their_table() -> None:
     assert replace(placed, rows=range(5, 9)).trend.rows == range(5, 9)
 
 
-def test_a_chart_says_when_it_leaves_days_out() -> None:
+def test_a_chart_title_says_when_days_are_cut_off() -> None:
     chart = Chart("column", "По дням", "day", (), last=92)
     assert layout.chart_title(chart, range(92)) == "По дням"
     assert layout.chart_title(chart, range(93)) == "По дням, последние 92 дн."
@@ -81,7 +81,7 @@ def test_a_chart_without_a_value_above_zero_is_left_out() -> None:
 @pytest.mark.parametrize(
     ("rows", "sheets"), [(0, 1), (1, 1), (1_048_575, 1), (1_048_576, 2), (2_097_150, 2), (2_097_151, 3)]
 )
-def test_data_sheets_are_as_many_as_excels_limit_makes_necessary(rows: int, sheets: int) -> None:
+def test_the_number_of_data_sheets_follows_excels_row_limit(rows: int, sheets: int) -> None:
     assert layout.data_sheet_count(rows) == sheets
 
 
@@ -89,7 +89,7 @@ def test_data_sheets_are_numbered_from_the_second() -> None:
     assert list(islice(layout.data_sheet_names(), 3)) == ["Данные", "Данные 2", "Данные 3"]
 
 
-def test_the_summary_says_when_the_data_takes_several_sheets() -> None:
+def test_the_summary_says_when_there_are_several_data_sheets() -> None:
     assert data_note(12_345, "за март", 1_048_576) == "Все строки за март: 12\xa0345"
     assert data_note(25, "за март", 11).endswith("продолжение до листа «Данные 3»")
 
@@ -112,12 +112,12 @@ def test_periods_and_mrfs_are_written_in_russian() -> None:
         (Kind.ROUBLES, 45_000_000, '#,##0.0,, "млн ₽"'),
     ],
 )
-def test_axes_show_numbers_at_a_readable_length(kind: Kind, greatest: float, number_format: str) -> None:
+def test_axis_numbers_are_abbreviated(kind: Kind, greatest: float, number_format: str) -> None:
     assert theme.axis_format(kind, greatest) == number_format
 
 
 @pytest.mark.parametrize(("days", "step"), [(1, 1), (16, 1), (30, 7), (90, 7), (365, 28)])
-def test_date_axes_name_every_day_or_whole_weeks(days: int, step: int) -> None:
+def test_date_axes_label_every_day_or_whole_weeks(days: int, step: int) -> None:
     assert days_between_labels(days) == step
 
 
@@ -130,7 +130,7 @@ def test_date_axes_name_every_day_or_whole_weeks(days: int, step: int) -> None:
         (["я" * 40, "я" * 41], ["я" * 31, "я" * 29 + " 2"]),
     ],
 )
-def test_any_text_gives_a_sheet_name_that_excel_allows(texts: list[str], names: list[str]) -> None:
+def test_any_text_gives_a_valid_sheet_name(texts: list[str], names: list[str]) -> None:
     assert list(layout.sheet_names(texts, ["Сводка"]).values()) == names
 
 
@@ -138,7 +138,7 @@ def test_any_text_gives_a_sheet_name_that_excel_allows(texts: list[str], names: 
     ("titles", "widths", "height"),
     [(["Лиды"], [100], 24), (["Лиды", "Выручка месяцем раньше"], [100, 100], 56), (["а б в г"], [20], 72)],
 )
-def test_a_header_is_as_high_as_its_longest_title(titles: list[str], widths: list[int], height: int) -> None:
+def test_the_header_height_fits_the_longest_title(titles: list[str], widths: list[int], height: int) -> None:
     assert layout.header_height(titles, widths) == height
 
 

@@ -43,7 +43,7 @@ def mart(warehouse: "Warehouse", tmp_path: "Path") -> "Mart":
     ("day", "previous_end", "trend_start", "month_days"),
     [
         (DAY, date(2025, 2, 12), date(2024, 12, 16), 31),
-        (date(2025, 3, 31), date(2025, 2, 28), date(2025, 1, 6), 31),  # a whole month with a whole one
+        (date(2025, 3, 31), date(2025, 2, 28), date(2025, 1, 6), 31),  # a whole month against a whole month
         (date(2025, 3, 30), date(2025, 2, 28), date(2024, 12, 30), 31),  # no 30 February
         (date(2025, 2, 28), date(2025, 1, 31), date(2024, 12, 2), 28),
     ],
@@ -58,13 +58,15 @@ def test_report(
     assert start == previous_end.replace(day=1)
 
 
-def test_report_ends_with_the_newest_row_of_either_stream(warehouse: "Warehouse", mart: "Mart") -> None:
+def test_the_report_ends_on_the_day_of_the_newest_row_of_either_stream(
+    warehouse: "Warehouse", mart: "Mart"
+) -> None:
     warehouse.add_actions({"occurred_at": at(3)})
     warehouse.add_steps({"occurred_at": at(5, hour=23)})
     assert mart("report", "day", "run", day=None) == [(date(2025, 3, 5), "")]
 
 
-def test_what_happened_after_the_last_day_does_not_count(warehouse: "Warehouse", mart: "Mart") -> None:
+def test_rows_after_the_last_day_are_ignored(warehouse: "Warehouse", mart: "Mart") -> None:
     warehouse.add_actions(
         {"occurred_at": at(12, hour=23), "result": "thinking"},
         {"occurred_at": at(13, hour=0), "result": "order_placed"},
@@ -106,7 +108,7 @@ def test_actions_by_day_by_branch_by_manager_and_by_product(warehouse: "Warehous
         tula | {"occurred_at": at(2), "result": "order_placed", "potential_revenue": "10.00"},
         tula | {"occurred_at": at(2), "result": "order_placed", "potential_revenue": "20.00"},
         tula | {"occurred_at": at(12, 2), "result": "order_placed"},
-        tula | {"occurred_at": at(13, 2), "result": "order_placed"},  # after the days that are compared
+        tula | {"occurred_at": at(13, 2), "result": "order_placed"},  # after the compared days
         tver | {"occurred_at": at(2), "action": "lead_created", "result": "new"},
         tver | {"occurred_at": at(3, 2), "action": "lead_created", "result": "new"},
     )
@@ -149,7 +151,7 @@ def test_actions_funnel_counts_the_furthest_step_and_the_days_between(
     assert mart("actions_funnel", *columns) == [
         (1, "lead", 3, 0, None, None),
         (2, "contact", 2, 0.5, pytest.approx(2 / 3), 3),  # 2 days and 4
-        (3, "meeting", 2, 0.5, 1, 4),  # of A alone
+        (3, "meeting", 2, 0.5, 1, 4),  # lead A only
         (4, "offer", 1, 1, HALF, None),
         (5, "order", 1, 1, 1, None),
     ]
@@ -162,7 +164,7 @@ def test_actions_refusals(warehouse: "Warehouse", mart: "Mart") -> None:
         refusal | {"occurred_at": at(12)},
         refusal | {"occurred_at": at(2), "refusal_reason": None},
         refusal | {"occurred_at": at(5, 2)},
-        refusal | {"occurred_at": at(20, 2)},  # after the days that are compared
+        refusal | {"occurred_at": at(20, 2)},  # after the compared days
     )
     columns = ("reason", "refusals", "share", "potential", "previous", "share_previous", "change")
     assert mart("actions_refusals", *columns) == [
@@ -175,7 +177,7 @@ def _order(order_id: str, *steps: tuple[str, datetime], **values: object) -> lis
     return [{"order_id": order_id, "status": status, "occurred_at": time, **values} for status, time in steps]
 
 
-def test_nature_sales_go_by_the_day_of_the_present_state(warehouse: "Warehouse", mart: "Mart") -> None:
+def test_nature_sales_count_on_the_day_of_the_current_state(warehouse: "Warehouse", mart: "Mart") -> None:
     warehouse.add_steps(
         *_order("A", ("application", at(1)), ("connected", at(5)), units=3, monthly_revenue="100.00"),
         *_order("B", ("application", at(1)), ("lost", at(6))),
@@ -202,7 +204,9 @@ def test_nature_sales_go_by_the_day_of_the_present_state(warehouse: "Warehouse",
     ]
 
 
-def test_the_derived_plan_is_the_whole_month_before_and_a_tenth(warehouse: "Warehouse", mart: "Mart") -> None:
+def test_the_derived_plan_is_the_whole_previous_month_plus_a_tenth(
+    warehouse: "Warehouse", mart: "Mart"
+) -> None:
     sold = {"branch": "Тула", "service": "ТВ", "tariff": "Старт"}
     warehouse.add_steps(
         *_order("old", ("application", at(15, 1)), **sold),
@@ -225,13 +229,13 @@ def test_the_derived_plan_is_the_whole_month_before_and_a_tenth(warehouse: "Ware
     assert days[30] == (date(2025, 3, 31), None, 2000, 2200, pytest.approx(1100 * 31 / 12))
 
 
-def test_without_the_whole_month_before_there_is_no_plan(warehouse: "Warehouse", mart: "Mart") -> None:
+def test_without_the_whole_previous_month_there_is_no_plan(warehouse: "Warehouse", mart: "Mart") -> None:
     warehouse.add_steps(*_order("A", ("connected", at(5, 2))), *_order("B", ("connected", at(3))))
     assert mart("nature_plan", "branch", "units") == []
     assert mart("nature_branches", "branch", "units_plan", "units_done") == [("Тульский", None, None)]
 
 
-def test_of_loaded_plans_the_newest_one_counts(warehouse: "Warehouse", mart: "Mart") -> None:
+def test_the_last_loaded_plan_is_used(warehouse: "Warehouse", mart: "Mart") -> None:
     warehouse.add_steps(*_order("A", ("connected", at(5, 1))), *_order("B", ("connected", at(3)), units=6))
     with psycopg.connect(warehouse.dsn) as connection:
         insert = "INSERT INTO crm_bot_plan_mrf1 VALUES (%s, 'Тульский', 'Интернет', 'Старт 100', %s, 10, %s)"
@@ -288,7 +292,7 @@ def test_nature_cohorts_join_both_streams(warehouse: "Warehouse", mart: "Mart") 
         (date(2025, 3, 10), 1, 0, 0, 0, 0, None),
     ]
     shares = ("week", "conversion", "conversion_14", "conversion_28", "conversion_56", "monthly_revenue")
-    # The week's last lead could have come on 9 February, 31 days before the report's last day.
+    # The week's last possible lead day is 9 February, 31 days before the report's last day.
     assert mart("nature_cohorts", *shares) == [
         (date(2025, 2, 3), HALF, 0.25, HALF, None, 1400),
         (date(2025, 3, 10), 0, None, None, None, 0),

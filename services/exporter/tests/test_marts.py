@@ -1,4 +1,4 @@
-"""Marts are rebuilt whole, by one or by two at once, and by hand with psql the same."""
+"""Marts are rebuilt atomically, also by concurrent exports, and identically by hand with psql."""
 
 import subprocess
 import threading
@@ -41,7 +41,7 @@ def _all_marts(warehouse: "Warehouse") -> dict[str, list[tuple[Any, ...]]]:
     return {name: warehouse.query(f"SELECT * FROM {name} AS t ORDER BY t::text") for (name,) in tables}
 
 
-def test_a_mart_is_made_after_those_it_reads() -> None:
+def test_marts_are_built_in_dependency_order() -> None:
     scripts = {
         "a": "CREATE TABLE crm_bot_mart_a_:build (n int); SELECT * FROM crm_bot_mart_b_:build",
         "b": "SELECT * FROM crm_bot_mart_c_d_:build, crm_bot_actions_:mrf",
@@ -51,7 +51,7 @@ def test_a_mart_is_made_after_those_it_reads() -> None:
 
 
 @pytest.mark.usefixtures("random_actions", "random_steps")
-def test_rebuilding_gives_the_same_and_leaves_nothing_else(
+def test_rebuilding_is_idempotent_and_leaves_no_other_tables(
     warehouse: "Warehouse", rebuild: Callable[[], None]
 ) -> None:
     rebuild()
@@ -74,7 +74,7 @@ def test_the_planner_knows_how_many_rows_a_mart_has(
 
 
 @pytest.mark.usefixtures("random_actions", "random_steps")
-def test_psql_makes_the_same_by_hand(warehouse: "Warehouse", rebuild: Callable[[], None]) -> None:
+def test_psql_builds_the_same_marts_by_hand(warehouse: "Warehouse", rebuild: Callable[[], None]) -> None:
     rebuild()
     ours = _all_marts(warehouse)
     texts = {path.stem: path.read_text() for path in (SQL_DIR / "marts").glob("*.sql")}
@@ -102,10 +102,10 @@ def _lead_states(warehouse: "Warehouse") -> list[tuple[Any, ...]]:
     return warehouse.query("SELECT lead_id, last_result, actions FROM crm_bot_mart_actions_leads_mrf1")
 
 
-def test_the_greatest_transaction_id_is_the_present_state(
+def test_the_greatest_transaction_id_is_the_current_state(
     warehouse: "Warehouse", rebuild: Callable[[], None]
 ) -> None:
-    # The later row happened earlier: a manager wrote it down afterwards.
+    # The later row has an earlier time: a manager recorded it afterwards.
     warehouse.add_actions(
         {"result": "refused", "occurred_at": NOON},
         {"result": "order_placed", "occurred_at": NOON - timedelta(hours=1)},
@@ -114,10 +114,10 @@ def test_the_greatest_transaction_id_is_the_present_state(
     assert _lead_states(warehouse) == [("L1", "order_placed", 2)]
 
 
-def test_the_file_in_use_comes_before_the_one_it_replaced(
+def test_the_file_in_use_takes_precedence_over_the_one_it_replaced(
     warehouse: "Warehouse", rebuild: Callable[[], None]
 ) -> None:
-    # A restored file counts on from its backup, so the replaced file has the greater ids.
+    # A restored file continues from its backup's ids, so the replaced file has greater ones.
     warehouse.add_actions(
         {"transaction_id": 50, "result": "refused", "occurred_at": NOON},
         {"transaction_id": 40, "result": "callback", "source_id": UUID(int=2), "occurred_at": NOON},
@@ -132,7 +132,7 @@ def test_the_file_in_use_comes_before_the_one_it_replaced(
     assert _lead_states(warehouse) == [("L1", "thinking", 3)]
 
 
-def test_days_begin_in_the_time_zone_of_the_mrf(warehouse: "Warehouse", tmp_path: Path) -> None:
+def test_days_are_those_of_the_time_zone_of_the_mrf(warehouse: "Warehouse", tmp_path: Path) -> None:
     warehouse.add_actions({"occurred_at": datetime(2025, 3, 3, 20, 30, tzinfo=UTC)})
     for zone, day in (("Europe/Moscow", 3), ("Asia/Vladivostok", 4)):
         settings = warehouse.settings(tmp_path, timezone=zone)
@@ -142,7 +142,7 @@ def test_days_begin_in_the_time_zone_of_the_mrf(warehouse: "Warehouse", tmp_path
 
 
 @pytest.mark.usefixtures("random_actions")
-def test_readers_see_the_old_marts_until_the_new_ones_are_there(
+def test_readers_see_the_old_marts_until_the_new_ones_are_committed(
     warehouse: "Warehouse", rebuild: Callable[[], None], tmp_path: Path
 ) -> None:
     rebuild()
@@ -155,7 +155,7 @@ def test_readers_see_the_old_marts_until_the_new_ones_are_there(
 
 
 @pytest.mark.usefixtures("random_actions", "random_steps")
-def test_two_exports_at_once_both_succeed(warehouse: "Warehouse", rebuild: Callable[[], None]) -> None:
+def test_two_concurrent_exports_both_succeed(warehouse: "Warehouse", rebuild: Callable[[], None]) -> None:
     rebuild()
     failures: list[Exception] = []
 
@@ -176,12 +176,12 @@ def test_two_exports_at_once_both_succeed(warehouse: "Warehouse", rebuild: Calla
 
 
 @pytest.mark.usefixtures("random_actions")
-def test_the_second_of_two_first_exports_is_told_to_try_again(
+def test_the_second_of_two_first_exports_fails_with_a_transient_error(
     warehouse: "Warehouse", rebuild: Callable[[], None], tmp_path: Path
 ) -> None:
     settings = warehouse.settings(tmp_path)
     with psycopg.connect(warehouse.dsn) as other:
-        # The other's table is not committed: publishing does not see it to drop it, and waits for its end.
+        # The other table is uncommitted: publishing cannot see or drop it, and waits for that transaction.
         other.execute("CREATE TABLE crm_bot_mart_actions_leads_mrf1 (n integer)")
 
         def commit_when_waited_for() -> None:
@@ -202,14 +202,16 @@ def _build_and_publish(settings: ExporterSettings) -> None:
         marts.publish(connection, made)
 
 
-def test_missing_tables_say_what_to_run(warehouse: "Warehouse", rebuild: Callable[[], None]) -> None:
+def test_the_error_for_missing_tables_names_the_command_to_run(
+    warehouse: "Warehouse", rebuild: Callable[[], None]
+) -> None:
     with psycopg.connect(warehouse.dsn) as connection:
         connection.execute("DROP TABLE crm_bot_actions_mrf1")
     with pytest.raises(ConfigurationError, match="crmbot-consumer migrate"):
         rebuild()
 
 
-def test_a_view_on_a_mart_is_named_and_the_mart_stays(
+def test_the_error_for_a_view_on_a_mart_names_it_and_the_mart_is_kept(
     warehouse: "Warehouse", rebuild: Callable[[], None]
 ) -> None:
     rebuild()
@@ -220,7 +222,7 @@ def test_a_view_on_a_mart_is_named_and_the_mart_stays(
     assert warehouse.query("SELECT * FROM v") == []
 
 
-def test_a_missing_folder_of_marts_is_a_wrong_setting(warehouse: "Warehouse", tmp_path: Path) -> None:
+def test_a_missing_marts_folder_is_a_configuration_error(warehouse: "Warehouse", tmp_path: Path) -> None:
     settings = warehouse.settings(tmp_path).model_copy(update={"sql_dir": tmp_path})
     with pytest.raises(ConfigurationError, match="SQL_DIR"):
         rebuild_marts(settings, structlog.get_logger())

@@ -23,7 +23,7 @@ def _file(folder: Path, text: str) -> Path:
     return path
 
 
-def test_a_plan_is_loaded_as_it_stands(warehouse: "Warehouse", tmp_path: Path) -> None:
+def test_a_plan_is_loaded_unchanged(warehouse: "Warehouse", tmp_path: Path) -> None:
     lines = read_plan(_file(tmp_path, "\ufeff" + HEAD + LINE))
     with snapshot(warehouse.settings(tmp_path)) as connection:
         load_plan(connection, "mrf1", lines)
@@ -48,11 +48,11 @@ def test_a_plan_is_loaded_as_it_stands(warehouse: "Warehouse", tmp_path: Path) -
         pytest.param(HEAD + LINE.strip() + ",1\n", "line 2", id="a value too many"),
     ],
 )
-def test_a_wrong_plan_names_the_line_and_the_column(tmp_path: Path, text: str, message: str) -> None:
+def test_the_error_for_an_invalid_plan_names_line_and_column(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
         read_plan(_file(tmp_path, text))
 
 
-def test_a_missing_file_is_told(tmp_path: Path) -> None:
+def test_a_missing_plan_file_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="cannot be read"):
         read_plan(tmp_path / "absent.csv")

@@ -1,4 +1,4 @@
-"""Runs of the DAG: their tasks work on the same marts, and the past replaces nothing newer."""
+"""Runs of the DAG: all tasks use the same marts, and backfills replace nothing newer."""
 
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -49,7 +49,7 @@ def _key_figure(path: Path, title: str) -> object:
 
 
 @pytest.mark.usefixtures("random_actions", "random_steps")
-def test_a_run_publishes_both_workbooks_and_keeps_those_of_the_month(
+def test_a_run_publishes_both_workbooks_and_copies_for_the_month(
     warehouse: "Warehouse", tmp_path: Path
 ) -> None:
     published = _run(_settings(warehouse, tmp_path, RUN, date(2025, 3, 11)))
@@ -64,7 +64,7 @@ def test_a_run_publishes_both_workbooks_and_keeps_those_of_the_month(
 
 
 @pytest.mark.usefixtures("random_actions", "random_steps")
-def test_a_run_of_a_past_month_gives_that_months_workbooks_and_replaces_nothing_newer(
+def test_a_run_of_a_past_month_publishes_that_months_workbooks_and_replaces_nothing_newer(
     warehouse: "Warehouse", tmp_path: Path
 ) -> None:
     _run(_settings(warehouse, tmp_path, RUN, date(2025, 3, 11)))
@@ -88,7 +88,7 @@ def test_the_tasks_of_a_run_show_the_marts_that_it_has_published(
     warehouse.add_actions({"occurred_at": NOON, "loaded_at": loaded})
     warehouse.add_ledger(ACTIONS, 0, 1, loaded)
     rebuild_marts(settings, LOG)
-    # What is loaded between two tasks is in neither figures nor data.
+    # Rows loaded between two tasks are in neither figures nor data.
     warehouse.add_actions({"occurred_at": NOON, "loaded_at": datetime(2025, 3, 4, tzinfo=UTC)})
     (path,) = export(settings, [DASHBOARDS["actions"]], LOG)
     assert path.parent == tmp_path / ".mrf1-scheduled-2025-03-12T03-00-00-00-00"
@@ -96,7 +96,7 @@ def test_the_tasks_of_a_run_show_the_marts_that_it_has_published(
     assert openpyxl.load_workbook(path)["Данные"].max_row == 2
 
 
-def test_marts_of_another_run_are_not_taken(warehouse: "Warehouse", tmp_path: Path) -> None:
+def test_marts_of_another_run_are_not_used(warehouse: "Warehouse", tmp_path: Path) -> None:
     warehouse.add_actions({"occurred_at": NOON})
     rebuild_marts(_settings(warehouse, tmp_path, "other", date(2025, 3, 4)), LOG)
     warehouse.add_actions({"occurred_at": NOON})
@@ -105,7 +105,7 @@ def test_marts_of_another_run_are_not_taken(warehouse: "Warehouse", tmp_path: Pa
     assert warehouse.query("SELECT run FROM crm_bot_mart_report_mrf1") == [("other",)]
 
 
-def test_a_second_try_to_publish_goes_on(warehouse: "Warehouse", tmp_path: Path) -> None:
+def test_publishing_resumes_after_a_failure(warehouse: "Warehouse", tmp_path: Path) -> None:
     warehouse.add_actions({"occurred_at": NOON})
     settings = _settings(warehouse, tmp_path, RUN, date(2025, 3, 3))
     export(settings, [DASHBOARDS["actions"]], LOG)
@@ -130,7 +130,7 @@ def test_a_try_after_the_run_has_published_has_nothing_to_do(warehouse: "Warehou
     assert {path: path.read_bytes() for path in tmp_path.rglob("*.xlsx")} == before
 
 
-def test_publishing_nothing_is_told(warehouse: "Warehouse", tmp_path: Path) -> None:
+def test_publishing_without_workbooks_is_an_error(warehouse: "Warehouse", tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="crmbot-exporter export"):
         publish_run(_settings(warehouse, tmp_path, RUN, date(2025, 3, 3)), LOG)
     with pytest.raises(ConfigurationError, match="RUN_ID"):

@@ -1,4 +1,4 @@
-"""russia.xlsx is the sum of what the MRFs have published."""
+"""russia.xlsx is the sum of the MRFs' published marts."""
 
 from datetime import date
 from pathlib import Path
@@ -35,7 +35,7 @@ def _settings(warehouse: "Warehouse", folder: Path) -> RussiaSettings:
 def marts(
     warehouse: "Warehouse", random_actions: "list[Record]", random_steps: "list[Record]", tmp_path: Path
 ) -> expected.Marts:
-    """Publish mrf1, and as mrf2 the same rows without the branch Филиал 0; return what mrf1 should hold."""
+    """Publish mrf1, and as mrf2 the same rows without the branch Филиал 0; return mrf1's expected marts."""
     with psycopg.connect(warehouse.dsn) as connection:
         variables = psql.variables(SQL_DIR / "storage" / "postgresql.sql") | {"mrf": "mrf2"}
         for path in sorted((SQL_DIR / "mrf").glob("*.sql")):
@@ -65,7 +65,7 @@ def _tables(path: Path) -> dict[str, list[dict[str, Any]]]:
     return tables
 
 
-def test_mrfs_stand_side_by_side(warehouse: "Warehouse", marts: expected.Marts, tmp_path: Path) -> None:
+def test_mrfs_are_compared(warehouse: "Warehouse", marts: expected.Marts, tmp_path: Path) -> None:
     tables = _tables(export_russia(_settings(warehouse, tmp_path), ["mrf1", "mrf2"], LOG))
     branches = marts["nature_branches"]
     revenue = {row["branch"]: row["monthly_revenue"] for row in branches}
@@ -104,12 +104,12 @@ def test_the_summary_adds_up(warehouse: "Warehouse", marts: expected.Marts, tmp_
     assert cards["Доля подключённых среди завершённых"][1] == pytest.approx(now["success"])
 
 
-def test_an_mrf_without_marts_says_what_to_run(warehouse: "Warehouse", tmp_path: Path) -> None:
+def test_an_mrf_without_marts_is_an_error(warehouse: "Warehouse", tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="crmbot-exporter export --mrf mrf1"):
         export_russia(_settings(warehouse, tmp_path), ["mrf1"], LOG)
 
 
-def test_no_rows_anywhere_give_a_workbook_that_says_so(warehouse: "Warehouse", tmp_path: Path) -> None:
+def test_without_any_rows_the_workbook_has_a_note(warehouse: "Warehouse", tmp_path: Path) -> None:
     rebuild_marts(warehouse.settings(tmp_path), LOG)
     path = export_russia(_settings(warehouse, tmp_path), ["mrf1"], LOG)
     texts = [cell.value for row in openpyxl.load_workbook(path)["Сводка"].iter_rows() for cell in row]

@@ -1,4 +1,4 @@
-"""The watch: workbooks as metrics, read anew at each scrape."""
+"""The watch command: workbooks as metrics, read at each scrape."""
 
 import json
 import os
@@ -56,7 +56,7 @@ def _workbooks(address: str) -> dict[tuple[str, str, str], float]:
     }
 
 
-def test_each_scrape_tells_what_is_in_the_folder(folder: Path, address: str) -> None:
+def test_each_scrape_reflects_the_folder(folder: Path, address: str) -> None:
     assert _workbooks(address) == {}
     path = folder / "nature_mrf2.xlsx"
     for size, saved in ((10, 1_000_000_000), (2_000, 1_700_000_000)):
@@ -68,12 +68,12 @@ def test_each_scrape_tells_what_is_in_the_folder(folder: Path, address: str) -> 
         }
 
 
-def test_another_mrf_in_the_folder_is_not_ours(folder: Path, address: str) -> None:
+def test_workbooks_of_another_mrf_are_ignored(folder: Path, address: str) -> None:
     (folder / "actions_mrf1.xlsx").write_bytes(b"x")
     assert _workbooks(address) == {}
 
 
-def test_is_ready_while_the_folder_is_there(folder: Path, address: str) -> None:
+def test_ready_while_the_folder_exists(folder: Path, address: str) -> None:
     assert _get(f"{address}/healthz")[0] == 200
     assert _get(f"{address}/readyz") == (200, "ok\n")
     folder.rmdir()
