@@ -33,7 +33,7 @@ def replaced(path: Path) -> Iterator[BinaryIO]:
         ConfigurationError: if the folder is missing or not writable.
         CrmBotError: if the disk is full or fails; the old file is untouched.
     """
-    with _write_errors(path):
+    with _translated_errors(path):
         _remove_leftovers(path.parent, f".{path.name}.*.tmp")
         temporary, file = _locked_file(path)
         try:
@@ -121,7 +121,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 @contextmanager
-def _write_errors(path: Path) -> Iterator[None]:
+def _translated_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, FileCreateError) as error:

@@ -101,7 +101,7 @@ def bars(title: str, category: str, column: str, colour: str, top: int | None = 
 
 @dataclass(frozen=True)
 class Table:
-    """One mart as a table. `order` is its ORDER BY clause."""
+    """One mart as a table. `order` is the list after ORDER BY."""
 
     mart: str
     title: str
@@ -179,7 +179,7 @@ class Dashboard:
 
     @property
     def orders(self) -> dict[str, str]:
-        """The ORDER BY clause of each mart that the workbook shows."""
+        """The ORDER BY list of each mart that the workbook shows."""
         tables: tuple[Table, ...] = (*self.sheets, *(self.drilldown.tables if self.drilldown else ()))
         return {self.summary: "period", **{table.mart: table.order for table in tables}}
 
