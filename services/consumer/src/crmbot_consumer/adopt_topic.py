@@ -1,4 +1,4 @@
-"""Adopts a topic that was recreated, or that lost its newest messages; the chains resume where they ended."""
+"""Adopts a topic that was recreated or lost its newest messages; the sources' chains continue."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -14,17 +14,17 @@ from crmbot_core.warehouse import connect, translated_errors
 
 
 def adopt_topic(settings: TopicSettings, kafka: Mapping[str, str]) -> dict[int, int]:
-    """Begin a new epoch for each partition whose log was recreated or has lost its newest messages.
+    """Start a new epoch in each partition whose log was recreated or lost its newest messages.
 
-    An empty batch closes the old epoch, so that a consumer that still holds messages of it cannot load them.
+    An empty batch closes the old epoch, so that a consumer cannot load messages that it still holds from it.
 
     Returns:
-        By partition, the offset at which loading resumes: the earliest one of a recreated topic, the end of a
-        log that lost its newest messages.
+        By partition, the offset at which loading resumes: the earliest offset of a recreated log, the end of
+        one that lost its newest messages.
 
     Raises:
-        ConfigurationError: the ledger fits the topic, so there is nothing to adopt.
-        FencedError: a consumer loaded meanwhile; try again.
+        ConfigurationError: the ledger matches the topic, so there is nothing to adopt.
+        FencedError: a consumer loaded a batch meanwhile; try again.
     """
     admin, topic = admin_client(kafka), settings.topic
     identity = topic_id(admin, topic)

@@ -1,4 +1,4 @@
-"""Turns the messages of a partition into what one warehouse transaction holds: pure decisions, batch-wise."""
+"""Prepares the messages of a partition for one warehouse transaction, a whole batch at a time. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -22,7 +22,7 @@ _STUB_REASONS = {
 
 
 class _Checked(NamedTuple):
-    """Messages after the check of each by itself: rows by position, reasons by position."""
+    """Individually validated messages: rows with their positions, and reject reasons by position."""
 
     rows: list[Row]
     positions: Sequence[int]
@@ -30,7 +30,7 @@ class _Checked(NamedTuple):
 
 
 class Preparation:
-    """Checks and sorts the messages of one stream of one MRF."""
+    """Validates and classifies the messages of one stream of one MRF."""
 
     def __init__(
         self, stream: Stream, mrf: str, refused: Mapping[tuple[int, int], str] | None = None
@@ -39,8 +39,8 @@ class Preparation:
 
         Args:
             stream: the contract.
-            mrf: whose topic it is.
-            refused: by partition and offset, why the warehouse refused a row that keeps the contract.
+            mrf: the topic's MRF.
+            refused: by partition and offset, why the warehouse refused a valid row.
         """
         self._check = BatchCheck(stream)
         self._mrf = mrf.encode()
@@ -65,13 +65,13 @@ class Preparation:
         orders: Orders | None = None,
         read_to: int = 0,
     ) -> PartitionBatch:
-        """Prepare messages of one partition, at least one.
+        """Prepare one or more messages of one partition.
 
-        The batch covers the offsets up to `read_to` too, below which there are no other messages: were they
-        left for the next one, retention could delete them, and that would look like a loss.
+        The batch also covers the remaining offsets below `read_to`, which have no messages: if they were left
+        for the next batch, retention could delete them, and that would look like a loss.
 
         Raises:
-            TransientError: they do not rise from `start` on; the client mixed up what it fetched before.
+            TransientError: the offsets do not increase from `start`; the client mixed in an earlier fetch.
             StoppedError: Kafka lost messages of a source before one of these.
         """
         first, last = messages.offsets[0], messages.offsets[-1]
@@ -89,7 +89,7 @@ class Preparation:
         return self._one_by_one(partition, start, end, messages, checked, orders)
 
     def checked(self, partition: int, messages: Messages) -> _Checked:
-        """Check each message by itself: the contract, the MRF, the key, the partition."""
+        """Validate each message by itself: contract, MRF, key and partition."""
         rows, positions, rejected = self._check(messages.values)
         reasons = dict(rejected)
         for position in reasons:
@@ -105,7 +105,7 @@ class Preparation:
         return _Checked(rows, positions, reasons)
 
     def settled(self, batch: PartitionBatch, known: Copies) -> PartitionBatch:
-        """Decide about the suspects: a copy of what the warehouse or the batch has, or a dead letter."""
+        """Decide each suspect: a copy of a row or reject in the warehouse or the batch, or a dead letter."""
         rows = set(known.rows)
         rejects = set(known.rejects)
         suspected = {(s.link.source_id, s.link.transaction_id) for s in batch.suspects}
@@ -115,26 +115,26 @@ class Preparation:
         for reject in batch.rejects:
             if reject.link:
                 rejects.add((*reject.link[:2], md5_of(reject.message)))
-        strangers = []
+        dead_letters = []
         for suspect in batch.suspects:
             place = suspect.link[:2]
             is_copy = (*place, md5_of(suspect.message)) in rejects
             if suspect.digest is not None and (*place, suspect.digest) in rows:
                 is_copy = True
             if not is_copy:
-                strangers.append(Reject(suspect.message, suspect.reason, suspect.link))
+                dead_letters.append(Reject(suspect.message, suspect.reason, suspect.link))
                 rejects.add((*place, md5_of(suspect.message)))
         return replace(
             batch,
-            rejects=_by_offset([*batch.rejects, *strangers]),
-            duplicates=batch.duplicates + len(batch.suspects) - len(strangers),
+            rejects=_by_offset([*batch.rejects, *dead_letters]),
+            duplicates=batch.duplicates + len(batch.suspects) - len(dead_letters),
             suspects=(),
         )
 
     def _one_chain(self, rows: Sequence[Row], start: Position, orders: Orders) -> dict[str, int] | None:
-        """Return the chains' ends after rows of one source that are the next links of its chain.
+        """Return the chains' ends if all rows are the next links of one source's chain, otherwise None.
 
-        None if they are anything else. The texts are compared: the contract has one spelling of a number.
+        Compares texts, because the contract allows only one spelling of a number.
         """
         sources = {row[self._source] for row in rows}
         if len(sources) != 1:
@@ -179,9 +179,9 @@ class Preparation:
             verdict = chains.verdict(link, message.offset)
             if verdict is Verdict.GAP:
                 last = chains.last_ids.get(link.source_id, 0)
-                # The chain goes on behind it, so it is not the source's.
+                # Foreign if it is invalid, or if a later message continues the chain.
                 if row and linked_at.get((link.source_id, last), -1) < position:
-                    raise self._gap(partition, message.offset, link, last)
+                    raise self._gap_error(partition, message.offset, link, last)
                 verdict = Verdict.FOREIGN
             if verdict in (Verdict.NEXT, Verdict.FILLER):
                 chains.follow(link)
@@ -194,10 +194,10 @@ class Preparation:
                 superseded += 1
             elif verdict is Verdict.SEEN:
                 row_digest = self._digest(row) if row else None
-                suspects.append(Suspect(message, link, row_digest, reason or _not_the_row(link)))
+                suspects.append(Suspect(message, link, row_digest, reason or _seen_reason(link)))
             else:
                 last = chains.last_ids.get(link.source_id, 0)
-                rejects.append(Reject(message, reason or _not_the_link(link, last), link))
+                rejects.append(Reject(message, reason or _foreign_reason(link, last), link))
         return PartitionBatch(
             partition,
             start,
@@ -221,7 +221,7 @@ class Preparation:
         return digest(text_of_field(row[index]) for index in self._row_columns)
 
     def _misplaced(self, partition: int, rows: Sequence[Row], keys: Sequence[bytes | None]) -> dict[int, str]:
-        """Return why rows are in the wrong topic or partition, or under the wrong key, by index."""
+        """Return, by index, why rows have the wrong topic, partition or key."""
         here = b"%d" % partition
         if (
             [row[self._lead] for row in rows] == keys
@@ -240,9 +240,9 @@ class Preparation:
                 found[index] = "key: is not the lead_id, so the order of the lead's rows is not kept"
         return found
 
-    def _gap(self, partition: int, offset: int, link: Link, last: int) -> StoppedError:
+    def _gap_error(self, partition: int, offset: int, link: Link, last: int) -> StoppedError:
         source, previous = link.source_id, link.previous_id
-        stranger = (
+        reject_hint = (
             f". If that source is no bot's: crmbot-consumer reject-source --stream {self._stream.name} "
             f"--source-id {source}"
             if last == 0
@@ -254,7 +254,7 @@ class Preparation:
             f"sent again: crmbot-producer resend --stream {self._stream.name}. To go on without it: "
             "crmbot-consumer "
             f"accept-loss --stream {self._stream.name} --partition {partition} --source-id {source} "
-            f"--after-id {last} --up-to-id {previous}{stranger}"
+            f"--after-id {last} --up-to-id {previous}{reject_hint}"
         )
 
 
@@ -265,14 +265,14 @@ def _stub_reason(value: bytes | None) -> str | None:
         return None
 
 
-def _not_the_row(link: Link) -> str:
+def _seen_reason(link: Link) -> str:
     return (
         f"transaction_id {link.transaction_id} of source {link.source_id} has been passed, and the warehouse "
         "does not have this row"
     )
 
 
-def _not_the_link(link: Link, last: int) -> str:
+def _foreign_reason(link: Link, last: int) -> str:
     return (
         f"foreign: transaction_id {link.transaction_id} with previous_id {link.previous_id} is not the next "
         f"row of source {link.source_id}, whose last one in this partition is {last}"

@@ -1,7 +1,7 @@
-"""The chain of each source in a partition: decides which message is its next link. Pure.
+"""The chain of each source in a partition: decides which message is the next link. Pure.
 
-Every message names the row that its source sent to the partition before it. So a loss is detected even where
-the lost offsets were reused, and a foreign message is not taken for one of the source's.
+Every message names the previous row that its source sent to the partition. So a loss is detected even if the
+lost offsets were reused, and foreign messages are recognised.
 """
 
 import re
@@ -19,7 +19,7 @@ _BIGGEST = 2**63 - 1
 
 
 class Link(NamedTuple):
-    """A message's place as it claims it. The last two are None where they cannot be read."""
+    """The place in a chain that a message claims; the last two fields are None if unreadable."""
 
     source_id: str
     transaction_id: int
@@ -30,9 +30,9 @@ class Link(NamedTuple):
 class Verdict(Enum):
     """The class of a message in its source's chain.
 
-    NEXT: its next link. FILLER: the next link in an accepted gap. SEEN: of a row that is not beyond the
-    chain's end, a copy or a stranger. FOREIGN: not the source's. GAP: behind a gap. SUPERSEDED: behind a gap,
-    and sent again.
+    NEXT: its next link. FILLER: the next link in an accepted gap. SEEN: not beyond the chain's end, a
+    duplicate or foreign. FOREIGN: not from the source. GAP: behind a gap. SUPERSEDED: behind a gap, but will
+    be sent again.
     """
 
     NEXT = auto()
@@ -45,12 +45,12 @@ class Verdict(Enum):
 
 @dataclass(frozen=True)
 class Orders:
-    """What operators have ordered for a partition.
+    """Operators' decisions for a partition.
 
     Attributes:
-        resends: by source_id, the offset below which messages behind a gap are sent again.
-        losses: gaps that were accepted: (source_id, gap).
-        foreign: sources that are no bot's.
+        resends: by source_id, the offset below which messages behind a gap will be sent again.
+        losses: accepted gaps: (source_id, gap).
+        foreign: sources that belong to no bot.
     """
 
     resends: Mapping[str, int] = field(default_factory=dict)
@@ -67,7 +67,7 @@ class Chains:
         self._orders = orders
 
     def verdict(self, link: Link, offset: int) -> Verdict:
-        """Classify a message; the state stays as it is."""
+        """Classify a message without changing the state."""
         last = self.last_ids.get(link.source_id, 0)
         previous = link.previous_id
         if link.source_id in self._orders.foreign:
@@ -84,7 +84,7 @@ class Chains:
         return Verdict.NEXT if is_accepted else Verdict.GAP
 
     def follow(self, link: Link) -> None:
-        """Advance to a message that is NEXT or FILLER."""
+        """Advance the chain by a message that is NEXT or FILLER."""
         source, last = link.source_id, self.last_ids.get(link.source_id, 0)
         if link.transaction_id > last:
             self.last_ids[source] = link.transaction_id
@@ -103,7 +103,7 @@ class Chains:
             del self.gaps[source]
 
     def _gap_before(self, link: Link) -> Gap | None:
-        """Return the accepted gap whose first missing row the message can be."""
+        """Return the accepted gap whose first missing row this message can be."""
         for gap in self.gaps.get(link.source_id, ()):
             if gap[0] == link.previous_id and gap[0] < link.transaction_id <= gap[1]:
                 return gap
@@ -111,7 +111,7 @@ class Chains:
 
 
 def read_link(value: bytes | None) -> Link | None:
-    """Read the place that a message claims, though it breaks the contract; None if it cannot be read."""
+    """Return the place that an invalid message claims, None if unreadable."""
     message = fields_of(value)
     source_id = message.get("source_id")
     transaction_id = _number(message.get("transaction_id"), 1)

@@ -7,7 +7,7 @@ from crmbot_core.contracts.batch import Row
 
 
 def copy_columns(stream: Stream) -> tuple[str, ...]:
-    """Return the columns that `copy_text` writes: the contract's, then the offset of the message."""
+    """Return the columns that `copy_text` writes: the contract's, then the message's offset."""
     return (*stream.column_names, "kafka_offset")
 
 

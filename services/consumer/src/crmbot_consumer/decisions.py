@@ -1,4 +1,4 @@
-"""What operators decide where the consumer cannot: to accept a loss, to reject a source."""
+"""Operators' decisions, which the consumer cannot make: to accept a loss, to reject a source."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -17,7 +17,7 @@ _HAS_ROWS = "SELECT 1 FROM {table} WHERE source_id = %s LIMIT 1"
 
 
 def accept_retention(settings: TopicSettings, kafka: Mapping[str, str], partition: int) -> tuple[int, int]:
-    """Move the partition's ledger to the first offset that Kafka still has.
+    """Move the partition's position in the ledger to the first offset that Kafka still has.
 
     Returns:
         The first lost offset, and the offset at which loading resumes.
@@ -42,10 +42,10 @@ def accept_retention(settings: TopicSettings, kafka: Mapping[str, str], partitio
 
 
 def reject_source(settings: TopicSettings, source_id: str) -> None:
-    """Have all messages of a source become dead letters, from the next start of a consumer on.
+    """Make dead letters of all messages of a source, from the consumers' next start.
 
     Raises:
-        ConfigurationError: it was declared foreign before, or has rows in the warehouse.
+        ConfigurationError: the source is already rejected, or has rows in the warehouse.
     """
     table = sql.Identifier(settings.table)
     with connect(settings) as connection, translated_errors():
@@ -59,7 +59,7 @@ def reject_source(settings: TopicSettings, source_id: str) -> None:
 
 
 def accept_source(settings: TopicSettings, source_id: str) -> None:
-    """Take back `reject_source`, from the next start of a consumer on.
+    """Undo `reject_source`, from the consumers' next start.
 
     Raises:
         ConfigurationError: the source is not rejected.
@@ -74,12 +74,12 @@ def accept_gap(settings: TopicSettings, partition: int, source_id: str, gap: Gap
     """Record that the consumer may skip a gap in a source's chain.
 
     Raises:
-        ConfigurationError: the source's chain is loaded beyond the beginning of the gap.
+        ConfigurationError: the chain is loaded beyond the start of the gap, or the gap is already accepted.
     """
     with connect(settings) as connection, translated_errors(), connection.transaction():
         found = ledger.positions(connection, settings.topic, [partition])
         last = found.get(partition, Position("", 0)).last_ids.get(source_id, 0)
-        # Rows before the gap may be in the batch that the consumer stopped at, which it has not loaded.
+        # Rows before the gap may be in the batch at which the consumer stopped, and so not be loaded yet.
         if not last <= gap[0] < gap[1]:
             raise ConfigurationError(
                 f"nothing is lost there: in partition {partition} the chain of source {source_id} ends at "

@@ -1,9 +1,9 @@
-"""Folds old batches of the ledger: the oldest of a partition become one row with their sums.
+"""Folds old batches of the ledger: a partition's oldest batches become one row with their sums.
 
-The fence holds. No batch finds its predecessor within a folded row, and the start of that is still a key. But
-a batch of a vanished consumer that is inserted at the same moment could see its predecessor before the fold,
-and its key gone after it: so the fold locks out inserts, for milliseconds. It is sent as one message, and the
-server commits without another word: a client that vanishes leaves no lock behind.
+The fence still holds: no batch finds its predecessor inside a folded row, whose start is still a key. But a
+zombie's batch, inserted during the fold, could see its predecessor before the fold and find its own key free
+after it. So the fold locks out inserts, for milliseconds. It is sent as one message from BEGIN to COMMIT, so
+that a client that vanishes leaves no lock behind.
 """
 
 import time
@@ -16,12 +16,12 @@ from crmbot_core.errors import TransientError
 from crmbot_core.lifecycle import Backoff
 from crmbot_core.warehouse import Connection
 
-_BATCHES = 10_000  # in one transaction, at most
-_MOST_ROWS = 2**31 - 1  # that a row of the ledger can count
-_LOCK_MILLISECONDS = 200  # loads wait behind this session: it asks for the lock often rather than long
+_MAX_BATCHES = 10_000  # per transaction
+_MAX_ROWS = 2**31 - 1  # largest count in a ledger row
+_LOCK_MILLISECONDS = 200  # loads queue behind this lock request, so it is short and repeated
 _BUSY_SECONDS = 60.0
 
-# Rows that an adoption wrote, and the last one of each epoch, stay.
+# Without the rows of an adoption and the last row of each epoch, which are never folded.
 _RANGES = """
     SELECT kafka_partition, log_epoch, min(start_offset), max(start_offset) FROM (
         SELECT kafka_partition, log_epoch, start_offset, loaded_at,
@@ -58,8 +58,8 @@ _OLDEST = """
     ) sums
     WHERE loaded <= %(most)s AND rejected <= %(most)s AND duplicate <= %(most)s AND superseded <= %(most)s
 """
-# Where the last of the batches is gone, another session was faster, and nothing is changed. One that has
-# folded fewer of them has not changed their sums.
+# If the last of the batches is gone, another session was faster, and nothing is changed. If another session
+# has folded only some of them, the sums are still the same.
 _FOLD = """
     BEGIN ISOLATION LEVEL READ COMMITTED;
     SET LOCAL lock_timeout = {lock};
@@ -82,7 +82,7 @@ _FOLD = """
 
 
 class _Range(NamedTuple):
-    """Batches of a partition that may be folded, from one start_offset up to another."""
+    """A partition's batches that may be folded, from start_offset `first` through `last`."""
 
     partition: int
     epoch: int
@@ -91,9 +91,9 @@ class _Range(NamedTuple):
 
 
 class _Oldest(NamedTuple):
-    """The oldest batches of a range that fit in one row.
+    """The oldest batches of a range that fit into one row.
 
-    How many they are, the first and the last start_offset, the last end_offset, and their sums.
+    Their number, first and last start_offset, last end_offset, and sums.
     """
 
     batches: int
@@ -107,17 +107,17 @@ class _Oldest(NamedTuple):
 
 
 def fold(connection: Connection, topic: str, days: int, keep: int, broken: Collection[int]) -> None:
-    """Fold the batches of a topic that are older than `days`, in transactions of their own.
+    """Fold the batches of a topic that are older than `days`, in separate transactions.
 
     Args:
-        connection: of the ledger's owner, with autocommit on.
+        connection: a connection of the ledger's owner, in autocommit mode.
         topic: the topic.
-        days: least age of what is folded.
-        keep: how many of a partition's newest batches stay, whatever their age.
-        broken: partitions of which nothing is folded.
+        days: minimum age of the batches.
+        keep: number of a partition's newest batches to keep, whatever their age.
+        broken: partitions not to fold.
 
     Raises:
-        TransientError: other sessions have kept the ledger busy for too long; run it again.
+        TransientError: other sessions kept the ledger locked for too long; run it again.
     """
     ranges = connection.execute(_RANGES, {"topic": topic, "days": days, "keep": keep}).fetchall()
     for range_ in (_Range(*row) for row in ranges):
@@ -127,23 +127,23 @@ def fold(connection: Connection, topic: str, days: int, keep: int, broken: Colle
 
 def _fold_range(connection: Connection, topic: str, range_: _Range) -> None:
     while (oldest := _oldest(connection, topic, range_)).batches:
-        if oldest.batches == 1:  # nothing more fits in it
+        if oldest.batches == 1:  # no other batch fits into its row
             range_ = range_._replace(first=oldest.first + 1)
             continue
         values = {"topic": topic, "lock": _LOCK_MILLISECONDS, **range_._asdict(), **oldest._asdict()}
         literals = {name: sql.Literal(value) for name, value in values.items()}
-        _run(connection, sql.SQL(_FOLD).format(**literals))
+        _run_with_retries(connection, sql.SQL(_FOLD).format(**literals))
 
 
 def _oldest(connection: Connection, topic: str, range_: _Range) -> _Oldest:
-    values = {"topic": topic, "limit": _BATCHES, "most": _MOST_ROWS, **range_._asdict()}
+    values = {"topic": topic, "limit": _MAX_BATCHES, "most": _MAX_ROWS, **range_._asdict()}
     ((*row,),) = connection.execute(_OLDEST, values)
     return _Oldest(*row)
 
 
-def _run(connection: Connection, transaction: sql.Composed) -> None:
-    """Run a whole transaction, again as long as other sessions hold its lock."""
-    waits, deadline = Backoff(first=0.1, longest=1.0), time.monotonic() + _BUSY_SECONDS
+def _run_with_retries(connection: Connection, transaction: sql.Composed) -> None:
+    """Run a whole transaction; retry while other sessions hold its lock."""
+    backoff, deadline = Backoff(first=0.1, longest=1.0), time.monotonic() + _BUSY_SECONDS
     while True:
         try:
             connection.execute(transaction, prepare=False)
@@ -153,6 +153,6 @@ def _run(connection: Connection, transaction: sql.Composed) -> None:
                 raise TransientError(
                     f"loads have kept the ledger busy for {_BUSY_SECONDS:.0f} s: run this later"
                 ) from None
-            time.sleep(waits.next())
+            time.sleep(backoff.next())
         else:
             return

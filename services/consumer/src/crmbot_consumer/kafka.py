@@ -1,4 +1,4 @@
-"""The consumer's Kafka: a subscription whose positions come from the ledger, never from Kafka."""
+"""The consumer's Kafka client: a subscription that resumes from the ledger, never from Kafka's offsets."""
 
 import time
 from collections import defaultdict
@@ -29,10 +29,10 @@ from crmbot_core.topic_settings import check_topic_settings
 
 @dataclass
 class Buffer:
-    """Messages by partition that wait to become a batch.
+    """Messages of the next batch, by partition.
 
-    `bytes` are those of their values; `oldest` is when the first of them was taken, on the monotonic clock;
-    `oldest_timestamp` is the time that Kafka gave it, in seconds since 1970.
+    `bytes` is the size of their values; `oldest` is when the first of them was read, on the monotonic clock;
+    `oldest_timestamp` is its timestamp in Kafka, in seconds since 1970.
     """
 
     messages: defaultdict[int, Messages] = field(default_factory=lambda: defaultdict(Messages))
@@ -42,36 +42,36 @@ class Buffer:
     oldest_timestamp: float = 0.0
 
     def drop(self, partition: int) -> None:
-        """Forget the messages of a partition."""
+        """Drop the messages of a partition."""
         messages = self.messages.pop(partition, Messages())
         self.count -= len(messages)
         self.bytes -= sum(len(value or b"") for value in messages.values)
 
 
 class Owner(Protocol):
-    """Who works on the partitions of a subscription."""
+    """Receiver of the partitions of a subscription."""
 
     def take(self, partitions: Sequence[int]) -> dict[int, Position]:
-        """Return where the ledger ends, of those partitions that it knows."""
+        """Before an assignment: return the ledger's positions of partitions, except those never loaded."""
         ...
 
     def placed(self, positions: dict[int, Position]) -> None:
-        """Hear where partitions start."""
+        """After an assignment: receive the positions at which partitions start."""
         ...
 
     def give_up(self, partitions: Sequence[int]) -> None:
-        """Bring the work on partitions to an end: another consumer will have them."""
+        """Before a revocation: finish or drop the work on partitions."""
         ...
 
 
 class Subscription:
-    """The topic as a member of its consumer group.
+    """Reads the topic as a member of its consumer group.
 
-    A partition that the group assigns is fetched from the ledger's position on, and from nowhere else: there
-    is no seek that a fetch under way could overtake.
+    Partitions are assigned with the ledger's positions, so that no fetch starts anywhere else and no seek is
+    needed, which could race with a fetch.
 
-    Raises everywhere: TransientError, ConfigurationError, and StoppedError where Kafka lost data. After any
-    of them, close this and open another.
+    Every method raises TransientError, ConfigurationError, and StoppedError if Kafka lost data. After any of
+    them, close this and create a new one.
     """
 
     def __init__(
@@ -86,11 +86,11 @@ class Subscription:
         """Join the group.
 
         Args:
-            settings: of the Kafka client.
-            topic: to subscribe to.
-            owner: who works on the partitions.
-            logger: of the consumer.
-            poll_seconds: time between two polls after which the group takes the partitions away.
+            settings: the Kafka client's settings.
+            topic: the topic to subscribe to.
+            owner: receives the partitions.
+            logger: the consumer's logger.
+            poll_seconds: longest time between two polls before the group revokes the partitions.
         """
         self._topic = topic
         self._owner = owner
@@ -109,10 +109,10 @@ class Subscription:
                     settings,
                     defaults={
                         "group.id": group,
-                        # Bounds the memory of what is fetched ahead.
+                        # Bounds the memory of prefetched messages.
                         "queued.max.messages.kbytes": 32 * 1024,
                         "fetch.wait.max.ms": 100,
-                        # Its default of a second stops the fetching each time the queue has been full.
+                        # With the default of 1 s, fetching pauses that long each time the queue was full.
                         "fetch.queue.backoff.ms": 10,
                         "max.poll.interval.ms": round(poll_seconds * 1000),
                     },
@@ -127,25 +127,25 @@ class Subscription:
                 )
             )
             self._consumer.subscribe(
-                [topic], on_assign=self._assign, on_revoke=self._revoke, on_lost=self._revoke
+                [topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke
             )
 
     def poll(self, buffer: Buffer, limit: int, timeout: float) -> None:
-        """Take up to `limit` messages, within `timeout` seconds, into the buffer; serves rebalances."""
+        """Read up to `limit` messages into the buffer, within `timeout` seconds; handles rebalances."""
         with translated_errors():
             messages = self._consumer.consume(limit, timeout)
         if any(map(Message.error, messages)):
-            messages = [message for message in messages if not self._is_error(message)]
-        # What was fetched before a rebalance does not belong to any batch.
+            messages = [message for message in messages if not self._is_event(message)]
+        # Drops messages of partitions revoked after the fetch.
         messages = [message for message in messages if message.partition() in self.assigned]
         if messages and not buffer.count:
             buffer.oldest, buffer.oldest_timestamp = time.monotonic(), messages[0].timestamp()[1] / 1000
         for partition, run in groupby(messages, key=Message.partition):
-            taken = buffer.messages[cast("int", partition)]
-            together = list(run)
-            taken.offsets += cast("Iterable[int]", map(Message.offset, together))
-            taken.keys += cast("Iterable[bytes | None]", map(Message.key, together))
-            taken.values += cast("Iterable[bytes | None]", map(Message.value, together))
+            columns = buffer.messages[cast("int", partition)]
+            adjacent = list(run)
+            columns.offsets += cast("Iterable[int]", map(Message.offset, adjacent))
+            columns.keys += cast("Iterable[bytes | None]", map(Message.key, adjacent))
+            columns.values += cast("Iterable[bytes | None]", map(Message.value, adjacent))
         buffer.count += len(messages)
         buffer.bytes += sum(map(len, messages))
         self._membership.check(self._consumer.memberid() or "", is_assigned=bool(self.assigned))
@@ -156,7 +156,7 @@ class Subscription:
         return self._membership.is_member
 
     def mirror(self, positions: Mapping[int, int]) -> None:
-        """Write offsets to Kafka for lag tools and autoscalers; a failure is theirs, not ours."""
+        """Commit offsets to Kafka for lag tools and autoscalers. Best effort: logs transient failures."""
         mirrored = [TopicPartition(self._topic, partition, offset) for partition, offset in positions.items()]
         try:
             with translated_errors():
@@ -165,18 +165,18 @@ class Subscription:
             self._logger.warning("offsets not mirrored to Kafka", reason=str(error))
 
     def lag(self, partition: int, next_offset: int) -> int:
-        """Return how many messages Kafka has from an offset on, as far as known without asking the broker.
+        """Return the number of messages in Kafka from an offset on, from the client's cached high watermark.
 
-        Offsets that hold no messages, such as transaction markers, count until the client has passed them.
+        Offsets without messages, such as transaction markers, count until the client has read past them.
         """
         _, high = self._consumer.get_watermark_offsets(TopicPartition(self._topic, partition), cached=True)
         return 0 if self._ends.get(partition, 0) >= high else max(0, high - next_offset)
 
     def read_to(self, partition: int) -> int:
-        """Return the newest end of the partition that was read to, 0 if none was.
+        """Return the newest end of the partition that the client has reached, 0 if none.
 
-        All messages below it have been taken. It lies beyond the last one where aborted transactions and
-        transaction markers follow.
+        All messages below it have been read. It may be beyond the last message, because aborted transactions
+        and transaction markers have offsets, too.
         """
         return self._ends.get(partition, 0)
 
@@ -184,8 +184,8 @@ class Subscription:
         """Leave the group."""
         self._consumer.close()
 
-    def _assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        """Runs inside `poll`, which raises what this raises."""
+    def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        """Assign the ledger's positions; runs inside `poll`, which raises its errors."""
         numbers = sorted(p.partition for p in partitions)
         ledger = self._owner.take(numbers)
         identity = topic_id(self._admin, self._topic)
@@ -201,24 +201,24 @@ class Subscription:
             [TopicPartition(self._topic, number, p.next_offset) for number, p in positions.items()]
         )
         for number in numbers:
-            self._ends.pop(number, None)  # of the time before it was revoked
+            self._ends.pop(number, None)  # stale, from before a revocation
         self.assigned |= positions.keys()
         self._owner.placed(positions)
         self._logger.info("assigned", offsets={number: p.next_offset for number, p in positions.items()})
 
-    def _revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+    def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         numbers = sorted(p.partition for p in partitions)
         self._owner.give_up(numbers)
         self.assigned -= set(numbers)
         self._logger.info("revoked", partitions=numbers)
 
-    def _is_error(self, message: Message) -> bool:
-        """Tell events from messages: note ends, raise what ends the work, log what the client mends."""
+    def _is_event(self, message: Message) -> bool:
+        """Return whether this is an event; record partition ends, log transient errors, raise others."""
         error = message.error()
         if error is None:
             return False
         if error.code() == KafkaError._PARTITION_EOF:
-            # One that was fetched before a revocation must not outlive it.
+            # Ignores an end that was fetched before a revocation.
             if message.partition() in self.assigned:
                 self._ends[cast("int", message.partition())] = cast("int", message.offset())
             return True
@@ -227,8 +227,8 @@ class Subscription:
                 f"{self._topic} partition {message.partition()}: data loss: Kafka no longer has the next "
                 f"message ({error.str()}); start the consumer again to see what is missing"
             )
-        meaning = as_error(error, f"Read on topic {self._topic}")
-        if not isinstance(meaning, TransientError):
-            raise meaning
-        self._logger.warning("kafka", reason=str(meaning))
+        cause = as_error(error, f"Read on topic {self._topic}")
+        if not isinstance(cause, TransientError):
+            raise cause
+        self._logger.warning("kafka", reason=str(cause))
         return True

@@ -1,4 +1,4 @@
-"""The thread that works in the warehouse, and the main loop's waiting for it."""
+"""A second thread for warehouse calls, so that the main loop stays alive while it waits."""
 
 import threading
 import time
@@ -16,13 +16,13 @@ _Result = TypeVar("_Result")
 
 
 class Loader:
-    """Runs calls of one warehouse one after another in a thread of its own.
+    """Runs calls of one warehouse in a separate thread, one after another.
 
-    A load, or a look-up in a large table, may take longer than the liveness probe has patience. The main loop
-    shows that it is alive while it waits for one.
+    A load, or a look-up in a large table, may take longer than the liveness probe allows. The main loop keeps
+    sending beats while it waits.
 
     Attributes:
-        longest_seconds: after which a call is given up.
+        longest_seconds: timeout of a call.
     """
 
     def __init__(
@@ -38,12 +38,12 @@ class Loader:
         """Start the thread.
 
         Args:
-            warehouse: whose running statement is cancelled when it takes too long.
-            health: of the main loop.
-            stop: tells that the consumer has to end.
-            logger: of the consumer.
-            drain_seconds: how long a statement may run on when the consumer, or a partition's, has to end.
-            longest_seconds: how long it may run otherwise.
+            warehouse: its running statement is cancelled on a timeout.
+            health: receives the main loop's beats.
+            stop: set on shutdown.
+            logger: the consumer's logger.
+            drain_seconds: timeout of a running statement on shutdown or when partitions are revoked.
+            longest_seconds: timeout of a statement otherwise.
         """
         self._warehouse = warehouse
         self._health = health
@@ -59,14 +59,14 @@ class Loader:
         *arguments: _Arguments.args,
         **named: _Arguments.kwargs,
     ) -> "Future[_Result]":
-        """Have a call made when those before it have ended."""
+        """Submit a call, to run after all earlier ones."""
         return self._thread.submit(call, *arguments, **named)
 
     def result(self, work: "Future[_Result]") -> _Result:
-        """Wait for a call, and return or raise what it does.
+        """Wait for a call; return its result or raise its exception.
 
         Raises:
-            StuckError: it takes too long, and is cancelled.
+            StuckError: the call timed out and is cancelled.
         """
         deadline = time.monotonic() + self.longest_seconds
         while not wait([work], timeout=_BEAT_SECONDS).done:
@@ -86,15 +86,15 @@ class Loader:
         *arguments: _Arguments.args,
         **named: _Arguments.kwargs,
     ) -> _Result:
-        """Make a call, and wait for it as `result` does."""
+        """Submit a call and wait for it, see `result`."""
         return self.result(self.start(call, *arguments, **named))
 
     def drain(self, work: "Future[_Result]") -> None:
-        """Wait for a call within the budget; then have its statement cancelled."""
+        """Wait for a call up to `drain_seconds`, then cancel its statement."""
         if not wait([work], timeout=self._drain_seconds).done:
             self._logger.warning("the running load takes too long: cancelled")
             self._warehouse.cancel()
 
     def close(self) -> None:
-        """Wait for the calls that are left."""
+        """Wait for the remaining calls, then end the thread."""
         self._thread.shutdown()

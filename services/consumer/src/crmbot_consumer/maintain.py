@@ -1,4 +1,4 @@
-"""What only the tables' owner can do: fold the ledger, give the planner statistics."""
+"""Maintenance by the tables' owner: fold the ledger, analyze and reorganize the tables."""
 
 from collections.abc import Iterator
 
@@ -25,16 +25,16 @@ _BATCHES = "SELECT count(*) FROM crm_bot_ledger WHERE topic = %s"
 
 
 def maintain(settings: MaintainSettings, *, also_reorganize: bool = False) -> Iterator[str]:
-    """Fold the ledger of an MRF and analyze its tables; yield a line about each step that is done.
+    """Fold the ledger of an MRF and analyze its tables; yield one line per completed step.
 
     Args:
-        settings: of the MRF and the warehouse, with the role of the tables' owner.
-        also_reorganize: rewrite the tables of the streams, too.
+        settings: MRF and warehouse; the role must own the tables.
+        also_reorganize: also rewrite the streams' tables.
 
     Raises:
         ConfigurationError: the role does not own the tables, or they are missing; nothing is changed.
-        StoppedError: the ledger's chain is broken; these partitions are left as they are, the rest is done.
-        TransientError: the warehouse is away or too busy; run it again for the rest.
+        StoppedError: the ledger of some partitions has breaks; these are not folded, the rest is done.
+        TransientError: the warehouse is unavailable or too busy; run it again for the rest.
     """
     streams = {stream.topic(settings.mrf): stream.table(settings.mrf) for stream in STREAMS.values()}
     tables = (*streams.values(), *_COMMON)
@@ -45,16 +45,16 @@ def maintain(settings: MaintainSettings, *, also_reorganize: bool = False) -> It
         for topic in streams:
             breaks = ledger.breaks(connection, topic)
             before = _count(connection, topic)
-            # What decides about too many rejects stays.
+            # Keeps the batches from which the reject limits are computed.
             fold(connection, topic, settings.fold_days, WINDOW, {each.partition for each in breaks})
             yield f"{topic}: {_count(connection, topic)} batches in the ledger, {before} before"
-            found += [_named(topic, each) for each in breaks]
+            found += [_description(topic, each) for each in breaks]
         if also_reorganize:
             for table in streams.values():
                 reorganize(connection, table)
                 yield f"{table}: reorganized"
         for table in tables:
-            # Folding leaves dead rows, whose room is used again only after VACUUM.
+            # Folding leaves dead rows, whose space is reused only after VACUUM.
             command = "VACUUM ANALYZE {}" if table == _LEDGER else "ANALYZE {}"
             connection.execute(sql.SQL(command).format(sql.Identifier(table)))
             yield f"{table}: analyzed"
@@ -79,7 +79,7 @@ def _count(connection: Connection, topic: str) -> int:
     return int(count)
 
 
-def _named(topic: str, broken: Break) -> str:
+def _description(topic: str, broken: Break) -> str:
     place = f"{topic} partition {broken.partition}, epoch {broken.log_epoch}"
     before = (
         "has none before it"

@@ -1,4 +1,4 @@
-"""What a batch is made of: messages as they came, and what becomes of them."""
+"""Data types of a batch: messages from Kafka, and the outcome of their preparation."""
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from crmbot_core.ledger import Counts, Entry, Position
 
 
 class RawMessage(NamedTuple):
-    """A message as it came from Kafka."""
+    """A message as read from Kafka."""
 
     offset: int
     key: bytes | None
@@ -20,7 +20,7 @@ class RawMessage(NamedTuple):
 
 @dataclass
 class Messages:
-    """Messages of one partition in offset order, column by column, as the work on them goes."""
+    """Messages of one partition in offset order, stored column by column, as they are processed."""
 
     offsets: list[int] = field(default_factory=list)
     keys: list[bytes | None] = field(default_factory=list)
@@ -34,7 +34,7 @@ class Messages:
 
 
 class Reject(NamedTuple):
-    """A message that is not loaded, and why; `link` is what it says of its place, where that can be read."""
+    """A message that is not loaded, and why; `link` is the place that it claims, if readable."""
 
     message: RawMessage
     reason: str
@@ -43,9 +43,9 @@ class Reject(NamedTuple):
 
 
 class Suspect(NamedTuple):
-    """A message of a row up to the end of its source's chain.
+    """A message of a row not beyond the end of its source's chain: a duplicate or foreign.
 
-    `digest` is the row's if the message keeps the contract, otherwise `reason` says what it breaks.
+    `digest` is the row's, None if the message violates the contract. `reason` applies if it is rejected.
     """
 
     message: RawMessage
@@ -56,9 +56,9 @@ class Suspect(NamedTuple):
 
 @dataclass(frozen=True)
 class PartitionBatch:
-    """One partition's part of a batch. `start` and `end` are the partition's position before and after it.
+    """One partition's part of a batch; `start` and `end` are the partition's position before and after it.
 
-    `settled` decides about the suspects.
+    `Preparation.settled` decides the suspects.
     """
 
     partition: int
@@ -73,16 +73,15 @@ class PartitionBatch:
 
     @property
     def entry(self) -> Entry:
-        """The batch's row of the ledger."""
+        """The batch's row in the ledger."""
         counts = Counts(len(self.rows), len(self.rejects), self.duplicates, self.superseded)
         return Entry(self.partition, self.start.next_offset, self.end, counts)
 
 
 class Copies(NamedTuple):
-    """What the warehouse has of the rows that suspects are of.
+    """Rows and rejects in the warehouse with the source and id of a suspect.
 
-    `rows` are (source_id, transaction_id, the row's digest), `rejects` (source_id, transaction_id, md5 of the
-    rejected message).
+    `rows` are (source_id, transaction_id, digest), `rejects` (source_id, transaction_id, md5 of the message).
     """
 
     rows: Collection[tuple[str, int, str]]
@@ -90,7 +89,7 @@ class Copies(NamedTuple):
 
 
 def md5_of(message: RawMessage) -> str:
-    """Return the md5 of a message's value, as the warehouse gives that of a rejected one."""
+    """Return the md5 of a message's value, computed as in the warehouse's query on rejects."""
     return digest_of_text(message.value or b"")
 
 

@@ -1,4 +1,4 @@
-"""Every metric of the consumer."""
+"""All metrics of the consumer."""
 
 import time
 from dataclasses import dataclass
@@ -56,10 +56,10 @@ PARTITIONS = Gauge("crmbot_consumer_partitions", "Partitions that this consumer 
 
 @dataclass
 class Waiting:
-    """The broker's timestamp, in seconds since 1970, of the oldest message that waits to be loaded."""
+    """The broker's timestamp of the oldest message not yet loaded, in seconds since 1970."""
 
     since: float | None = None
 
     def seconds(self) -> float:
-        """Return how old it is now: it goes on growing while the warehouse is away."""
+        """Return its age; computed on each scrape, so it keeps growing while the warehouse is unavailable."""
         return 0.0 if self.since is None else max(0.0, time.time() - self.since)

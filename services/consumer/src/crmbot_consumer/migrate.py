@@ -10,18 +10,18 @@ from crmbot_core.errors import ConfigurationError
 from crmbot_core.warehouse import Connection, connect, storage_clauses, translated_errors
 
 _BOOTSTRAP = "000_migrations.sql"
-_TRIES = 5
+_ATTEMPTS = 5
 
 
 def migrate(settings: MigrateSettings) -> list[str]:
-    """Apply the files that this warehouse does not have yet, and return their names.
+    """Apply the migrations that this warehouse does not have yet; return their names.
 
-    Safe to run again and by several at once: all files are applied in one transaction that holds the table of
-    migrations, so that the others wait and then find nothing to do.
+    Idempotent and safe to run concurrently: one transaction locks the table of migrations and applies all
+    files, so that the others wait and then find nothing to do.
 
     Raises:
-        ConfigurationError: no files, one that was edited after it was applied, or no right to make tables.
-        TransientError: the warehouse does not answer.
+        ConfigurationError: no files, a file edited after it was applied, or no right to create tables.
+        TransientError: the warehouse is unavailable.
     """
     common, mrf = settings.sql_dir / "common", settings.sql_dir / "mrf"
     files = {path.name: path for path in sorted(common.glob("*.sql")) if path.name != _BOOTSTRAP}
@@ -30,7 +30,7 @@ def migrate(settings: MigrateSettings) -> list[str]:
         raise ConfigurationError(f"SQL_DIR: no migrations in {settings.sql_dir.absolute()}")
     with connect(settings) as connection, translated_errors():
         values = storage_clauses(connection, settings.sql_dir) | {"mrf": settings.mrf}
-        _make_migrations_table(connection, psql.script(common / _BOOTSTRAP, values))
+        _create_migrations_table(connection, psql.script(common / _BOOTSTRAP, values))
         with connection.transaction():
             connection.execute("LOCK TABLE crm_bot_migrations IN ACCESS EXCLUSIVE MODE")
             rows = connection.execute("SELECT name, checksum FROM crm_bot_migrations").fetchall()
@@ -54,13 +54,13 @@ def _apply(connection: Connection, name: str, path: Path, values: dict[str, str]
     )
 
 
-def _make_migrations_table(connection: Connection, script: str) -> None:
-    """CREATE TABLE IF NOT EXISTS, which may fail when two run it at once: the next try finds the table."""
-    for attempt in range(_TRIES):
+def _create_migrations_table(connection: Connection, script: str) -> None:
+    """Run CREATE TABLE IF NOT EXISTS, which may fail if run concurrently: a retry finds the table."""
+    for attempt in range(_ATTEMPTS):
         try:
             connection.execute(script.encode())
         except (errors.UniqueViolation, errors.DuplicateTable, errors.DuplicateObject):
-            if attempt == _TRIES - 1:
+            if attempt == _ATTEMPTS - 1:
                 raise
         else:
             return

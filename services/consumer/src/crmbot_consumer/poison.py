@@ -1,4 +1,4 @@
-"""Tells bad messages from a bad deployment: how many of a partition's newest messages were rejected."""
+"""Reject limits per partition, which tell bad messages from a bad deployment. Pure."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,14 +12,14 @@ WINDOW = 1_000
 
 
 class Counts(NamedTuple):
-    """The messages of one batch of a partition, and how many of them were rejected."""
+    """Number of messages and of rejects in one batch of a partition."""
 
     messages: int
     rejects: int
 
 
 class Limits(NamedTuple):
-    """How many rejects in a row are too many, and which share of the newest messages may be rejected."""
+    """How many rejects in a row are too many, and which share of the recent messages may be rejected."""
 
     in_a_row: int
     share: float
@@ -27,10 +27,10 @@ class Limits(NamedTuple):
 
 @dataclass(frozen=True)
 class Tally:
-    """How the newest messages of a partition fared.
+    """Accept and reject counts of a partition's recent messages.
 
-    `in_a_row` counts the rejects at the partition's end. `batches`, newest first, are as many as it takes to
-    hold WINDOW messages, or all there are.
+    `in_a_row` counts the rejects at the partition's end. `batches`, newest first, are the fewest that contain
+    WINDOW messages, or all.
     """
 
     in_a_row: int = 0
@@ -38,22 +38,22 @@ class Tally:
 
     @classmethod
     def of(cls, batches: Iterable[Counts]) -> "Tally":
-        """Return the tally after batches that the ledger has, newest first.
+        """Return the tally of batches from the ledger, given newest first.
 
-        A batch that was loaded in part may end with rejects, which the ledger does not tell: `in_a_row` may
-        be too low by those, once.
+        The ledger does not record whether a partly rejected batch ends with rejects: `in_a_row` may be too
+        low by these, once.
         """
         held = [batch for batch in batches if batch.messages]
         rejected = takewhile(lambda batch: batch.rejects == batch.messages, held)
         return cls(sum(batch.rejects for batch in rejected), _window(held))
 
     def after(self, messages: Messages, batch: PartitionBatch, limits: Limits) -> "Tally":
-        """Return the tally after a batch that was prepared from these messages.
+        """Return the tally after another batch, prepared from these messages.
 
         Raises:
             StoppedError: `limits.in_a_row` is reached anywhere in the batch, or more than `limits.share` of
-                the window is rejected. The batch's own share has to be too high as well: what a former
-                version rejected must not stop the one that knows it.
+                the window is rejected. The batch's own share has to exceed it, too: rejects of an earlier
+                version must not stop one that accepts these messages.
         """
         counts = Counts(len(messages), len(batch.rejects))
         batches = _window([counts, *self.batches])

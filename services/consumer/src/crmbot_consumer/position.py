@@ -7,18 +7,18 @@ from crmbot_core.ledger import Position
 def checked_position(
     topic: str, partition: int, ledger: Position | None, topic_id: str, earliest: int, latest: int
 ) -> Position:
-    """Return where to start, or refuse to skip what was never loaded.
+    """Return the resume point, or refuse to skip unloaded messages.
 
     Args:
-        topic: for the message.
-        partition: for the message.
-        ledger: the partition's last row in the ledger, None if nothing was ever loaded.
-        topic_id: the identity that Kafka gives the topic now.
+        topic: for the error message.
+        partition: for the error message.
+        ledger: the position in the partition's last ledger row, None if it was never loaded.
+        topic_id: the topic's current id in Kafka.
         earliest: first offset that Kafka still has.
-        latest: offset after the last one.
+        latest: end offset, one after the last message.
 
     Raises:
-        StoppedError: Kafka no longer has the next message, or it is not the topic that was loaded before.
+        StoppedError: Kafka no longer has the next message, or the topic is not the one loaded before.
     """
     position = ledger or Position(topic_id, 0)
     place = f"{topic} partition {partition}"

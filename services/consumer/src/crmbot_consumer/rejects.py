@@ -1,4 +1,4 @@
-"""The rejects table: to look at, and to put messages right."""
+"""The rejects table: list and show rejects, and replay them."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -42,7 +42,7 @@ _IN_TABLE = """
 
 
 class Place(NamedTuple):
-    """Where a reject was in Kafka; without an epoch the newest log that has one there is meant."""
+    """A reject's position in Kafka; without an epoch, the newest one with a reject there."""
 
     partition: int
     offset: int
@@ -50,9 +50,9 @@ class Place(NamedTuple):
 
 
 class RejectedMessage(NamedTuple):
-    """A row of the rejects table; `replayed_at` is None until it is put right.
+    """A row of the rejects table; `replayed_at` is None until it is replayed.
 
-    `source_id` and `transaction_id` are what the message says of itself, None where that cannot be read.
+    `source_id`, `transaction_id` and `previous_id` are what the message claims, None if unreadable.
     """
 
     kafka_partition: int
@@ -70,7 +70,7 @@ class RejectedMessage(NamedTuple):
 
 
 def listed(settings: TopicSettings, limit: int) -> Iterator[RejectedMessage]:
-    """Yield the topic's rejects without their values, the newest epoch first, in offset order."""
+    """Yield the topic's rejects without their values: newest epoch first, by partition and offset."""
     with connect(settings) as connection:
         yield from _rejected(connection, settings.topic, limit, value="NULL::bytea AS message_value")
 
@@ -86,17 +86,17 @@ def reject_at(settings: TopicSettings, place: Place) -> RejectedMessage:
 
 
 def replay(settings: TopicSettings, place: Place, value: bytes | None, key: bytes | None) -> None:
-    """Load a reject, as it is or put right, and mark it, in one transaction.
+    """Load a reject, unchanged or corrected, and mark it as replayed, in one transaction.
 
     Args:
         settings: topic and warehouse.
-        place: where the reject was.
-        value: the message put right; None takes the rejected one, which the contract may know by now.
-        key: its key put right; None takes the rejected one's.
+        place: the reject's position.
+        value: the corrected message; None for the rejected one, which this version may accept.
+        key: the corrected key; None for the rejected one.
 
     Raises:
-        ConfigurationError: no such reject, replayed before, its row is in the table, it is not the row that
-            the reject says it is, or it still breaks the contract.
+        ConfigurationError: there is no such reject, it was already replayed, its row is in the table, the
+            message is another row than the reject, or it still violates the contract.
     """
     with connect(settings) as connection, translated_errors(), connection.transaction():
         found = _reject_at(connection, settings.topic, place)
@@ -124,7 +124,7 @@ def replay(settings: TopicSettings, place: Place, value: bytes | None, key: byte
 
 
 def _row(settings: TopicSettings, found: RejectedMessage, value: bytes | None, key: bytes | None) -> Row:
-    """Return the row of the message put right, if it is the one that the reject stands for."""
+    """Return the row of the corrected message, if it is the reject's row."""
     messages = Messages(
         [found.kafka_offset],
         [found.message_key if key is None else key],
@@ -136,17 +136,17 @@ def _row(settings: TopicSettings, found: RejectedMessage, value: bytes | None, k
     (row,) = checked.rows
     index = settings.contract.column_names.index
     ids = (int(row[index("transaction_id")]), int(row[index("previous_id")]))
-    itself = (row[index("source_id")].decode(), *ids)
-    if itself != (found.source_id, found.transaction_id, found.previous_id):
+    actual = (row[index("source_id")].decode(), *ids)
+    if actual != (found.source_id, found.transaction_id, found.previous_id):
         raise ConfigurationError(
-            f"this is row {itself[1]} of source {itself[0]}, but the reject says it is row "
+            f"this is row {actual[1]} of source {actual[0]}, but the reject says it is row "
             f"{found.transaction_id} of source {found.source_id}: keep source_id, transaction_id, previous_id"
         )
     return row
 
 
 def _check_chain(connection: Connection, settings: TopicSettings, found: RejectedMessage) -> None:
-    """Refuse a row that its source has not sent: the chain has not come to it."""
+    """Refuse a row beyond the end of its source's chain or in an accepted gap."""
     partition, source_id, row = found.kafka_partition, found.source_id or "", found.transaction_id or 0
     known = ledger.positions(connection, settings.topic, [partition]).get(partition, Position("", 0))
     last, gaps = known.last_ids.get(source_id, 0), known.gaps.get(source_id, ())

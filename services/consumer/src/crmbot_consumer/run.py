@@ -1,4 +1,4 @@
-"""The consumer's loop: one session after another until it is told to stop."""
+"""The consumer's main loop: one session after another until shutdown."""
 
 import gc
 import threading
@@ -19,9 +19,9 @@ from crmbot_core.telemetry import Health, Logger
 class ConsumerRun:
     """Loads one topic until `stop` is set.
 
-    The work is done in sessions. Whatever fails for a while (warehouse, broker, a fence) ends a session: what
-    is not committed is dropped, the group is left, and the next session goes on where the ledger ends. While
-    the warehouse is away nothing is fetched.
+    The work is done in sessions. A transient failure (warehouse, broker, a fence) ends the session:
+    uncommitted work is dropped, the consumer leaves the group, and the next session resumes from the ledger.
+    While the warehouse is unavailable, nothing is fetched.
     """
 
     def __init__(
@@ -44,22 +44,22 @@ class ConsumerRun:
         """Return when `stop` is set.
 
         Raises:
-            ConfigurationError, StoppedError: what another try cannot mend.
-            StuckError: nothing was loaded for STUCK_MINUTES, while the topic grew.
+            ConfigurationError, StoppedError: a retry cannot help.
+            StuckError: nothing was loaded for STUCK_MINUTES while the topic grew.
         """
         while not self._stop.is_set():
             self.health.beat()
             failure = self._session()
-            # A session and its Kafka client refer to one another: what it has read is freed only here.
+            # A session and its Kafka client reference each other: only this frees the messages they hold.
             gc.collect()
             if failure is not None and not self._stop.is_set():
-                self._look(failure)
+                self._check_stuck(failure)
                 delay = self._backoff.next()
                 self._logger.warning("waiting", reason=failure, seconds=round(delay, 1))
                 self._stop.wait(delay)
 
     def _session(self) -> str | None:
-        """Load until `stop` is set; return what has failed, if anything did."""
+        """Load until `stop` is set or a transient failure; return the failure, if any."""
         session = Session(
             self._settings,
             self._logger,
@@ -86,21 +86,20 @@ class ConsumerRun:
         self._stuck.progressed()
 
     def _idle(self, read: Mapping[int, int]) -> None:
-        self._look("no messages received from Kafka", read)
+        self._check_stuck("no messages received from Kafka", read)
 
-    def _look(self, reason: str, read: Mapping[int, int] | None = None) -> None:
-        """Raise StuckError if nothing was loaded for long while the topic grows.
+    def _check_stuck(self, reason: str, read: Mapping[int, int] | None = None) -> None:
+        """Raise StuckError if nothing was loaded for STUCK_MINUTES while the topic grew.
 
         Args:
             reason: why nothing is loaded.
-            read: of a session that is not at work, up to where its partitions were read. As far as they
-                went at the last look: the client reads on, and there was nothing to load. A session without
-                partitions stands by.
+            read: if the session is idle, the offset up to which each of its partitions was read. The session
+                is not stuck if it has reached the ends seen by the previous call, or has no partitions.
         """
         try:
             ends = stable_ends(self._kafka_settings, self._settings.topic)
         except TransientError:
-            self._stuck.progressed()  # whether more waits is not known
+            self._stuck.progressed()  # the backlog is unknown
             return
         before, self._ends = self._ends, ends
         if read is not None and all(to >= before.get(partition, 0) for partition, to in read.items()):

@@ -1,4 +1,4 @@
-"""A session of the consumer: from joining the group until something fails or the consumer is stopped."""
+"""A session of the consumer: from joining the group until a failure or shutdown."""
 
 import gc
 import sys
@@ -26,15 +26,15 @@ from crmbot_core.telemetry import Health, Logger
 
 _POLL_SECONDS = 0.02
 _POLL_MESSAGES = 10_000
-# The loader's thread wakes up for every piece of COPY that the server takes; with Python's 5 ms it would wait
-# for the thread that prepares the next batch longer than for the server.
+# The loader's thread wakes up for every chunk of COPY data; with Python's default of 5 ms it would wait
+# longer for the main thread, which prepares the next batch, than for the server.
 _SWITCH_SECONDS = 0.0002
-# While the main loop waits for the warehouse, it does not poll.
-_POLL_SPARE_SECONDS = 120.0
-# A batch is tens of thousands of tuples without cycles; with Python's 700 the collector would look at them
-# all again and again.
-_GARBAGE_OBJECTS = 100_000
-# Of STUCK_MINUTES: seldom enough to ask the broker, and time enough for a session to be given its partitions.
+# The main loop does not poll while it waits for the warehouse; this is the margin beyond the longest wait.
+_POLL_MARGIN_SECONDS = 120.0
+# A batch is tens of thousands of tuples without cycles; with Python's default of 700 the collector would scan
+# them again and again.
+_GC_THRESHOLD = 100_000
+# Of STUCK_MINUTES: rare enough for a request to the broker, long enough for partitions to be assigned first.
 _IDLE_SHARE = 0.1
 
 
@@ -48,7 +48,7 @@ class Flight:
 
 
 class Session:
-    """One membership in the group and one connection to the warehouse: all state that is not committed."""
+    """One membership in the group and one connection to the warehouse, with all uncommitted state."""
 
     def __init__(
         self,
@@ -64,14 +64,14 @@ class Session:
         """Prepare a session; nothing is opened before `run`.
 
         Args:
-            settings: of the consumer.
-            logger: of the consumer.
-            health: hears that the main loop goes round, and that the group has admitted the consumer.
-            stop: ends the session.
-            waiting: hears how old the oldest message is that is not loaded.
-            on_progress: called when a load has landed.
-            on_idle: called now and then while nothing is at work, with the offset up to which each partition
-                of this consumer was read.
+            settings: the consumer's settings.
+            logger: the consumer's logger.
+            health: receives the main loop's beats; set ready once the group has admitted the consumer.
+            stop: ends the session when set.
+            waiting: receives the timestamp of the oldest message not yet loaded.
+            on_progress: called after each committed load.
+            on_idle: called periodically while idle, with the offset up to which each partition of this
+                consumer was read.
             refused: rows that the warehouse refused in an earlier session, with the reason.
         """
         self._settings = settings
@@ -100,12 +100,12 @@ class Session:
         self._positions: dict[int, Position] = {}
         self._orders: dict[int, Orders] = {}
         self._tallies: dict[int, Tally] = {}
-        self._flight: Flight | None = None
+        self._in_flight: Flight | None = None
 
     def run(self, kafka_settings: Mapping[str, str]) -> None:
         """Load until `stop` is set, or until something fails."""
         sys.setswitchinterval(_SWITCH_SECONDS)
-        gc.set_threshold(_GARBAGE_OBJECTS)
+        gc.set_threshold(_GC_THRESHOLD)
         with closing(self._warehouse), closing(self._loader):
             self._loader.run(self._warehouse.check)
             kafka = Subscription(
@@ -113,21 +113,21 @@ class Session:
                 self._settings.topic,
                 self,
                 self._logger,
-                poll_seconds=self._loader.longest_seconds + _POLL_SPARE_SECONDS,
+                poll_seconds=self._loader.longest_seconds + _POLL_MARGIN_SECONDS,
             )
             with closing(kafka):
                 while not self._stop.is_set():
                     self._health.beat()
-                    self._turn(kafka)
+                    self._step(kafka)
                     if kafka.is_member:
                         self._health.set_ready()
                 self._drain()
-                self._land(kafka)
+                self._complete_load(kafka)
 
     def take(self, partitions: Sequence[int]) -> dict[int, Position]:
         """See `Owner`."""
-        if self._flight is not None:
-            self._loader.result(self._flight.done)
+        if self._in_flight is not None:
+            self._loader.result(self._in_flight.done)
         if ended := self._loader.run(self._warehouse.end_abandoned):
             self._logger.warning("abandoned sessions ended", sessions=ended)
         self._tallies |= self._loader.run(self._warehouse.tallies, partitions)
@@ -140,7 +140,7 @@ class Session:
             self._orders[partition] = self._loader.run(self._warehouse.orders, partition, position.log_epoch)
 
     def give_up(self, partitions: Sequence[int]) -> None:
-        """See `Owner`. A running load may end, within its budget; what it has not taken is forgotten."""
+        """See `Owner`. Wait for the load in flight, within its budget; then drop the buffered messages."""
         self._drain()
         for partition in partitions:
             self._positions.pop(partition, None)
@@ -149,28 +149,28 @@ class Session:
             with suppress(KeyError):
                 metrics.LAG_ROWS.remove(*self._labels, str(partition))
 
-    def _turn(self, kafka: Subscription) -> None:
+    def _step(self, kafka: Subscription) -> None:
         room = self._settings.batch_rows - self._buffer.count
         kafka.poll(self._buffer, min(room, _POLL_MESSAGES), _POLL_SECONDS)
-        if self._flight and self._flight.done.done():
-            self._land(kafka)
+        if self._in_flight and self._in_flight.done.done():
+            self._complete_load(kafka)
         age = time.monotonic() - self._buffer.oldest
         is_full = (
             self._buffer.count >= self._settings.batch_rows
             or self._buffer.bytes >= self._settings.batch_bytes
         )
         if is_full or (self._buffer.count and age >= self._settings.batch_seconds):
-            self._take_off(kafka)
-        elif not self._buffer.count and not self._flight:
+            self._submit_buffer(kafka)
+        elif not self._buffer.count and not self._in_flight:
             self._measure_lag(kafka)
             self._idle(kafka)
-        if self._flight:
-            self._waiting.since = self._flight.oldest_timestamp
+        if self._in_flight:
+            self._waiting.since = self._in_flight.oldest_timestamp
         else:
             self._waiting.since = self._buffer.oldest_timestamp if self._buffer.count else None
 
     def _idle(self, kafka: Subscription) -> None:
-        """Now and then say how far was read, and move the ledger past offsets without messages."""
+        """Periodically report how far was read, and move the ledger past offsets without messages."""
         if time.monotonic() < self._next_idle:
             return
         self._next_idle = time.monotonic() + self._idle_seconds
@@ -179,16 +179,16 @@ class Session:
             for partition, position in self._positions.items()
         }
         self._on_idle(read)
-        passed = [
+        empty_batches = [
             PartitionBatch(partition, start, replace(start, next_offset=read[partition]))
             for partition, start in self._positions.items()
             if read[partition] > start.next_offset
         ]
-        if passed:
-            self._hand_over(Load(passed, texts=()), time.time())
+        if empty_batches:
+            self._hand_over(Load(empty_batches, texts=()), time.time())
 
-    def _take_off(self, kafka: Subscription) -> None:
-        """Prepare the buffer's batch, wait for the load before it, and hand it to the loader."""
+    def _submit_buffer(self, kafka: Subscription) -> None:
+        """Prepare a batch from the buffer, wait for the previous load, and hand the batch to the loader."""
         buffer, self._buffer = self._buffer, Buffer()
         with metrics.PREPARE_SECONDS.labels(*self._labels).time():
             batches = [
@@ -202,7 +202,7 @@ class Session:
                 for partition, messages in buffer.messages.items()
             ]
             texts = [copy_text(batch.rows, batch.offsets) for batch in batches]
-        self._land(kafka)
+        self._complete_load(kafka)
         if suspected := [batch for batch in batches if batch.suspects]:
             copies = self._loader.run(self._warehouse.copies, suspected)
             batches = [self._prepare.settled(b, copies) if b.suspects else b for b in batches]
@@ -216,15 +216,15 @@ class Session:
     def _hand_over(self, load: Load, oldest_timestamp: float) -> None:
         for batch in load.batches:
             self._positions[batch.partition] = batch.end
-        self._flight = Flight(load, self._loader.start(self._load, load), oldest_timestamp)
+        self._in_flight = Flight(load, self._loader.start(self._load, load), oldest_timestamp)
 
     def _drain(self) -> None:
-        """Wait for the running load, within the budget; then have it cancelled."""
-        if self._flight is not None:
-            self._loader.drain(self._flight.done)
+        """Wait for the load in flight within its budget, then cancel it."""
+        if self._in_flight is not None:
+            self._loader.drain(self._in_flight.done)
 
     def _load(self, load: Load) -> float:
-        """Runs in the loader's thread; returns the seconds it took."""
+        """Load in the loader's thread; return the duration in seconds."""
         started = time.monotonic()
         try:
             self._warehouse.load(load)
@@ -232,11 +232,11 @@ class Session:
             raise refused_rows(load, self._warehouse.refusal, self._limits.in_a_row, error) from error
         return time.monotonic() - started
 
-    def _land(self, kafka: Subscription) -> None:
-        """Wait for the load that is under way, then count it and mirror its offsets to Kafka."""
-        if self._flight is None:
+    def _complete_load(self, kafka: Subscription) -> None:
+        """Wait for the load in flight, then update the metrics and commit its offsets to Kafka."""
+        if self._in_flight is None:
             return
-        flight, self._flight = self._flight, None
+        flight, self._in_flight = self._in_flight, None
         seconds = self._loader.result(flight.done)
         batches = flight.load.batches
         metrics.LOAD_SECONDS.labels(*self._labels).observe(seconds)
@@ -258,6 +258,6 @@ class Session:
     def _measure_lag(self, kafka: Subscription) -> None:
         metrics.PARTITIONS.labels(*self._labels).set(len(kafka.assigned))
         for partition, position in self._positions.items():
-            waiting = len(self._buffer.messages.get(partition, ()))
-            lag = max(waiting, kafka.lag(partition, position.next_offset))
+            buffered = len(self._buffer.messages.get(partition, ()))
+            lag = max(buffered, kafka.lag(partition, position.next_offset))
             metrics.LAG_ROWS.labels(*self._labels, str(partition)).set(lag)

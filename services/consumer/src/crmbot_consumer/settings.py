@@ -7,7 +7,7 @@ from crmbot_core.settings import LogSettings, MrfName, RetrySettings, StreamName
 
 
 class TopicSettings(LogSettings, WarehouseSettings):
-    """Which topic and table a command is about."""
+    """Topic and table of a command."""
 
     mrf: MrfName = Field(description="macro-regional branch, mrf1 and so on")
     stream: StreamName = Field(description="actions or nature")
@@ -26,7 +26,7 @@ class TopicSettings(LogSettings, WarehouseSettings):
 
 
 class ConsumerSettings(TopicSettings, RetrySettings):
-    """What `crmbot-consumer run` reads."""
+    """Settings of `crmbot-consumer run`."""
 
     batch_rows: int = Field(default=20_000, ge=1, le=500_000, description="messages in a batch, at most")
     batch_bytes: int = Field(
@@ -65,13 +65,13 @@ class ConsumerSettings(TopicSettings, RetrySettings):
 
 
 class MigrateSettings(LogSettings, WarehouseSettings):
-    """What `crmbot-consumer migrate` reads."""
+    """Settings of `crmbot-consumer migrate`."""
 
     mrf: MrfName = Field(description="macro-regional branch, mrf1 and so on")
 
 
 class MaintainSettings(MigrateSettings):
-    """What `crmbot-consumer maintain` reads."""
+    """Settings of `crmbot-consumer maintain`."""
 
     fold_days: int = Field(
         default=1, ge=1, le=3_650, description="age in days from which batches of the ledger are folded"

@@ -1,4 +1,4 @@
-"""The consumer's warehouse: positions from the ledger, and loads in one transaction."""
+"""The consumer's warehouse: reads positions from the ledger, loads batches in one transaction."""
 
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -23,7 +23,7 @@ _REJECTS = """
                                  transaction_id, previous_id, is_link, message_key, message_value)
     VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
 """
-# The newest link of each chain that the table or the rejects have.
+# The newest link of each chain, in the table or the rejects.
 _NEWEST_IDS = """
     SELECT kafka_partition, source_id::text, max(newest) FROM (
         SELECT kafka_partition, source_id, max(transaction_id) AS newest FROM {table}
@@ -35,7 +35,7 @@ _NEWEST_IDS = """
     ) links
     GROUP BY kafka_partition, source_id
 """
-# A join: of a long list, ANY would compare each row of the table with every element.
+# A join, because ANY would compare each row of the table with every element of a long list.
 _ROW_DIGESTS = """
     SELECT t.transaction_id, {digest} FROM {table} AS t
     JOIN (SELECT unnest(%(ids)s::bigint[]) AS suspect_id) AS s ON s.suspect_id = t.transaction_id
@@ -46,33 +46,33 @@ _REJECT_DIGESTS = """
     JOIN (SELECT unnest(%(ids)s::bigint[]) AS suspect_id) AS s ON s.suspect_id = r.transaction_id
     WHERE r.topic = %(topic)s AND r.source_id = %(source_id)s::uuid
 """
-# A consumer's own transactions are shorter by far: the client has vanished, with its host or its network.
+# A live consumer's transactions are much shorter: the client has vanished, with its host or its network.
 _END_ABANDONED = """
     SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
     WHERE usename = %(role)s AND application_name LIKE %(name)s
       AND state <> 'idle' AND xact_start < now() - %(seconds)s * interval '1 second'
 """
-_ABANDONED_LOCKS = 4
+_ABANDONED_LOCK_TIMEOUTS = 4
 
 
 class Load(NamedTuple):
-    """What one transaction commits: batches of several partitions and their rows as COPY text."""
+    """The content of one transaction: batches of several partitions and their rows as COPY text."""
 
     batches: Sequence[PartitionBatch]
     texts: Sequence[bytes]
 
 
 def copy_statement(table: str, columns: Sequence[str]) -> sql.Composed:
-    """Return the COPY that reads what `copy_text` writes."""
+    """Return the COPY statement for the output of `copy_text`."""
     return sql.SQL("COPY {} ({}) FROM STDIN WITH (FORMAT text, NULL '')").format(
         sql.Identifier(table), sql.SQL(", ").join(map(sql.Identifier, columns))
     )
 
 
 class Warehouse:
-    """The table, ledger and rejects of one topic. Not for use by two threads at once, `cancel` apart.
+    """The table, ledger and rejects of one topic. Not thread-safe, except `cancel`.
 
-    Raises everywhere what `crmbot_core.warehouse.translated_errors` raises.
+    Every method raises the errors of `crmbot_core.warehouse.translated_errors`.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class Warehouse:
         self._connection: Connection | None = None
 
     def check(self) -> None:
-        """Raise ConfigurationError unless the tables are there, may be read, and can hold any text."""
+        """Raise ConfigurationError unless the tables exist, are readable, and can hold any text."""
         connection = self._connected()
         encoding = connection.info.parameter_status("server_encoding")
         if encoding != "UTF8":
@@ -113,26 +113,26 @@ class Warehouse:
                 connection.execute(sql.SQL("SELECT 1 FROM {} LIMIT 0").format(table))
 
     def end_abandoned(self) -> int:
-        """End sessions of this topic's consumers whose transactions are older than any of a live one.
+        """Terminate sessions of this topic's consumers whose transactions are older than a live one's can be.
 
-        What they hold would block the ledger's key for as long as the server believes in their clients.
-        Returns how many were ended; exactly-once does not depend on it, for the ledger fences.
+        Their locks would block the ledger's key until the server notices that the clients have vanished.
+        Returns the number of sessions terminated. Exactly-once does not depend on this: the ledger fences.
         """
         connection = self._connected()
         values = {
             "role": connection.info.user,
             "name": self._work.replace("_", r"\_") + " %",
-            "seconds": self._lock_seconds * _ABANDONED_LOCKS,
+            "seconds": self._lock_seconds * _ABANDONED_LOCK_TIMEOUTS,
         }
         with translated_errors():
             ((ended,),) = connection.execute(_END_ABANDONED, values)
         return int(ended)
 
     def positions(self, partitions: Iterable[int]) -> dict[int, Position]:
-        """Return what the ledger says of each partition; one that was never loaded is left out.
+        """Return the ledger's position of each partition, except those never loaded.
 
         Raises:
-            StoppedError: the newest rows of the table are not those that the ledger knows.
+            StoppedError: the newest rows in the table and the rejects are not those in the ledger.
         """
         numbers = list(partitions)
         connection = self._connected()
@@ -152,7 +152,7 @@ class Warehouse:
         return found
 
     def orders(self, partition: int, log_epoch: int) -> Orders:
-        """Return what operators have ordered for a partition."""
+        """Return operators' decisions for a partition."""
         connection = self._connected()
         with translated_errors():
             return Orders(
@@ -162,7 +162,7 @@ class Warehouse:
             )
 
     def tallies(self, partitions: Iterable[int]) -> dict[int, Tally]:
-        """Return how the newest messages of each partition fared, from the ledger."""
+        """Return the tally of each partition's recent messages, from the ledger."""
         connection = self._connected()
         with translated_errors():
             return {
@@ -174,7 +174,7 @@ class Warehouse:
             }
 
     def copies(self, batches: Sequence[PartitionBatch]) -> Copies:
-        """Return what the warehouse has of the rows that the batches' suspects are of."""
+        """Return the rows and rejects in the warehouse with the source and id of a suspect in the batches."""
         connection = self._connected()
         rows: set[tuple[str, int, str]] = set()
         rejects: set[tuple[str, int, str]] = set()
@@ -188,11 +188,11 @@ class Warehouse:
         return Copies(rows, rejects)
 
     def load(self, load: Load) -> None:
-        """Commit the ledger, rejects and rows in one transaction; the ledger decides first whether it may.
+        """Commit ledger, rejects and rows in one transaction; the ledger comes first, because it fences.
 
         Raises:
-            FencedError: the ledger has these ranges already; nothing of this load was committed.
-            RefusedDataError: the warehouse does not take a row; nothing of this load was committed.
+            FencedError: a batch does not start where the ledger ends; nothing was committed.
+            RefusedDataError: the warehouse refuses a row; nothing was committed.
         """
         connection = self._connected()
         with translated_errors(), connection.transaction(), connection.cursor() as cursor:
@@ -206,7 +206,7 @@ class Warehouse:
                         copy.write(text)
 
     def refusal(self, text: bytes) -> str | None:
-        """Return the SQLSTATE with which the table refuses rows, None if it takes them; none is kept."""
+        """Try to load rows and roll back; return the SQLSTATE if the table refuses them, otherwise None."""
         connection = self._connected()
         with translated_errors():
             try:
@@ -221,13 +221,13 @@ class Warehouse:
         return None
 
     def cancel(self) -> None:
-        """Ask the server to give up the running load; for another thread than the one that loads."""
+        """Cancel the running statement; called from another thread."""
         if self._connection is not None:
             with suppress(psycopg.Error):
                 self._connection.cancel_safe(timeout=5)
 
     def close(self) -> None:
-        """Drop the connection; the next call connects anew."""
+        """Close the connection; the next call reconnects."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
