@@ -1,4 +1,4 @@
--- Which of these files have been applied. Grain: one row per file, and per MRF for the files of an MRF.
+-- Applied migration files. Grain: one row per file, and per MRF for the files in mrf/.
 CREATE TABLE IF NOT EXISTS crm_bot_migrations (
     name        text        NOT NULL,
     checksum    text,  -- SHA-256 of the file without comments; NULL if applied by hand

@@ -1,26 +1,26 @@
 -- The ledger: how far each partition has been loaded. Grain: one row per loaded batch and partition.
--- Insert-only, but for old batches that the owner folds into one. A batch starts where the one before it ended, so the primary key refuses the second of two
--- consumers that load the same range, together with its rows.
+-- Append-only, except that the owner folds old batches into one. A batch starts where the previous one ended:
+-- if two consumers load the same range, the primary key refuses the second one together with its rows.
 CREATE TABLE crm_bot_ledger (
     topic            text        NOT NULL,
     kafka_partition  integer     NOT NULL,
-    log_epoch        integer     NOT NULL,  -- 0, and one more each time `adopt-topic` starts anew
-    start_offset     bigint      NOT NULL,  -- end_offset of the batch before; 0 for the first, -1 for an adoption
+    log_epoch        integer     NOT NULL,  -- 0, and one more after each `adopt-topic`
+    start_offset     bigint      NOT NULL,  -- end_offset of the previous batch; 0 if first, -1 if adopted
     end_offset       bigint      NOT NULL,  -- first offset that this batch does not cover
-    topic_id         text        NOT NULL,  -- identity that Kafka gave the topic: a recreated topic has another
+    topic_id         text        NOT NULL,  -- the topic's id in Kafka: a recreated topic has another
     rows_loaded      integer     NOT NULL,
     rows_rejected    integer     NOT NULL,
     rows_duplicate   integer     NOT NULL,
-    rows_superseded  integer     NOT NULL,  -- behind a gap, and sent again since: see crm_bot_resends
-    last_ids         json        NOT NULL,  -- end of each source's chain: its last transaction_id, by source_id
-    gaps             json        NOT NULL,  -- accepted gaps not filled yet: [[after_id, up_to_id], …] by source_id
+    rows_superseded  integer     NOT NULL,  -- behind a gap, sent again by a resend: see crm_bot_resends
+    last_ids         json        NOT NULL,  -- by source_id, the last transaction_id of its chain
+    gaps             json        NOT NULL,  -- by source_id, accepted gaps left: [[after_id, up_to_id], …]
     loaded_at        timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (topic, kafka_partition, log_epoch, start_offset)
 )
 :heap_by_topic;
 
--- Resends: from which offset on a source's messages count again. Grain: one row per order and partition.
--- Messages below up_to_offset that lie behind a gap come again, so they are not loaded.
+-- Resend orders: messages behind a gap and below up_to_offset are not loaded, because they will be sent
+-- again. Grain: one row per order, partition and source.
 CREATE TABLE crm_bot_resends (
     topic            text        NOT NULL,
     kafka_partition  integer     NOT NULL,
@@ -32,7 +32,7 @@ CREATE TABLE crm_bot_resends (
 )
 :heap_by_topic;
 
--- Gaps in a source's chain that an operator has accepted. Grain: one row per gap.
+-- Gaps in the sources' chains, accepted by an operator. Grain: one row per gap.
 CREATE TABLE crm_bot_losses (
     topic            text        NOT NULL,
     kafka_partition  integer     NOT NULL,
@@ -44,8 +44,8 @@ CREATE TABLE crm_bot_losses (
 )
 :heap_by_topic;
 
--- Sources that are no bot's: all of their messages become dead letters. Grain: one row per decision of an
--- operator, of which the newest counts.
+-- Foreign sources: they belong to no bot, and all of their messages become dead letters. Grain: one row per
+-- decision of an operator; the newest one applies.
 CREATE TABLE crm_bot_foreign_sources (
     topic            text        NOT NULL,
     source_id        uuid        NOT NULL,

@@ -1,14 +1,14 @@
--- Messages that are not loaded, byte for byte. Grain: one row per message.
+-- Dead letters: rejected messages, byte for byte. Grain: one row per message.
 CREATE TABLE crm_bot_rejects (
     topic            text        NOT NULL,
     kafka_partition  integer     NOT NULL,
     log_epoch        integer     NOT NULL,
     kafka_offset     bigint      NOT NULL,
     reason           text        NOT NULL,
-    source_id        uuid,                  -- what the message says of itself, NULL where that cannot be read
+    source_id        uuid,                  -- this and the next two as the message claims, or NULL
     transaction_id   bigint,
     previous_id      bigint,
-    is_link          boolean     NOT NULL,  -- whether it is a link of its source's chain, which goes on behind it
+    is_link          boolean     NOT NULL,  -- a link of its source's chain, which continues after it
     message_key      bytea,
     message_value    bytea,
     rejected_at      timestamptz NOT NULL DEFAULT now(),
@@ -16,8 +16,8 @@ CREATE TABLE crm_bot_rejects (
 )
 :heap_by_topic;
 
--- Rejects that were put right and loaded. Grain: one row per reject; the keys refuse a second replay of a
--- reject, and of an event.
+-- Replayed rejects, which are now loaded. Grain: one row per reject; the keys refuse a second replay of a
+-- reject or of an event.
 CREATE TABLE crm_bot_replays (
     topic            text        NOT NULL,
     kafka_partition  integer     NOT NULL,

@@ -1,7 +1,7 @@
 -- Managers' activity of one MRF (lead generation). Grain: one row per transaction of the bot.
 CREATE TABLE crm_bot_actions_:mrf (
     kafka_partition    integer        NOT NULL,
-    previous_id        bigint         NOT NULL,  -- transaction_id of the source's row before it in the partition
+    previous_id        bigint         NOT NULL,  -- the source's previous transaction_id in the partition
     schema_version     integer        NOT NULL,
     transaction_id     bigint         NOT NULL,
     event_id           uuid           NOT NULL,

@@ -1,7 +1,7 @@
--- Connections of services of one MRF (conversion). Grain: one row per step of an order.
+-- Service connections of one MRF (conversion). Grain: one row per step of an order.
 CREATE TABLE crm_bot_nature_:mrf (
     kafka_partition    integer        NOT NULL,
-    previous_id        bigint         NOT NULL,  -- transaction_id of the source's row before it in the partition
+    previous_id        bigint         NOT NULL,  -- the source's previous transaction_id in the partition
     schema_version     integer        NOT NULL,
     transaction_id     bigint         NOT NULL,
     event_id           uuid           NOT NULL,

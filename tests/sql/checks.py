@@ -1,4 +1,4 @@
-"""What the lists of known.py can't say about a node: one check per kind of node."""
+"""Checks that the lists of known.py cannot express, one per kind of node."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any

@@ -1,4 +1,4 @@
-"""The guard: says what in a piece of SQL would fail, or harm, on Greenplum 6. Pure."""
+"""The guard: reports SQL that would fail, or do harm, on Greenplum 6. Pure."""
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -14,8 +14,8 @@ from .known import NODES, REASONS, VALUES
 
 # Storage variables of columns that are added to a table.
 COLUMN_VARIABLES = ("columnar_column", "heap_column")
-_PLACES = {"location", "stmt_location", "stmt_len", "list_start", "list_end", "arg_location"}
-_KEYS = {"CONSTR_PRIMARY", "CONSTR_UNIQUE"}
+_LOCATION_FIELDS = {"location", "stmt_location", "stmt_len", "list_start", "list_end", "arg_location"}
+_KEY_CONSTRAINTS = {"CONSTR_PRIMARY", "CONSTR_UNIQUE"}
 _KEYWORDS = (
     keywords.RESERVED_KEYWORDS
     | keywords.UNRESERVED_KEYWORDS
@@ -25,7 +25,7 @@ _KEYWORDS = (
 
 
 class Storage(NamedTuple):
-    """What a storage clause says: a heap or an append-optimised table, and how its rows are distributed.
+    """A parsed storage clause: heap or append-optimised table, and the distribution key.
 
     `distributed_by` is empty for DISTRIBUTED RANDOMLY.
     """
@@ -35,7 +35,7 @@ class Storage(NamedTuple):
 
 
 def storage(clause: str) -> Storage:
-    """Read a storage clause of Greenplum's.
+    """Parse a Greenplum storage clause.
 
     Raises:
         ValueError: the clause leaves the kind of table or the distribution to the server's defaults.
@@ -50,10 +50,10 @@ def storage(clause: str) -> Storage:
 
 
 def problems(text: str, storages: Mapping[str, Storage], *, is_owners: bool = False) -> list[str]:
-    """Return what is wrong with one or more SQL statements, nothing if all is well.
+    """Return the problems of one or more SQL statements.
 
     Args:
-        text: PostgreSQL's syntax; where a file of `sql/` has `:columnar`, here is `WITH (columnar)`, and
+        text: the statements, with `WITH (columnar)` for `:columnar` in the files of `sql/`, and
             `COLLATE columnar_column` for `:columnar_column`.
         storages: storage clauses by variable.
         is_owners: whether the tables' owner runs them, see `owner`.
@@ -80,12 +80,12 @@ def problems(text: str, storages: Mapping[str, Storage], *, is_owners: bool = Fa
             found += _added_columns(node)
         if isinstance(node, ast.SelectStmt):
             found += _labels_without_as(node, text)
-            found += _numbered_rows_that_are_joined(node, numbered)
+            found += _row_numbers_in_a_join(node, numbered)
     return list(dict.fromkeys(found))
 
 
-def _numbered_rows_that_are_joined(select: ast.SelectStmt, numbered: Collection[str | None]) -> Iterator[str]:
-    """Of rows that a window numbers, a planner expects `= 1` to pick one of 200, and broadcasts them."""
+def _row_numbers_in_a_join(select: ast.SelectStmt, numbered: Collection[str | None]) -> Iterator[str]:
+    """For row numbers, a planner estimates that `= 1` selects one row in 200, and broadcasts the result."""
     if len(select.fromClause or ()) < 2 and not any(
         isinstance(t, ast.JoinExpr) for t in select.fromClause or ()
     ):
@@ -112,14 +112,14 @@ def _nodes_in(value: object) -> Iterator[ast.Node]:
 
 
 def _unlisted(node: ast.Node, nodes: Mapping[str, str]) -> Iterator[str]:
-    """What the parser found that is not on the lists: kinds of nodes, their fields, values of fields."""
+    """Report a node's kind, fields and values of fields that are not on the lists."""
     kind = type(node).__name__
     if kind not in nodes:
         yield f"{kind}: {REASONS.get(kind, UNLISTED)}"
         return
     for field in node:
         value = getattr(node, field)
-        if field in _PLACES or not value or value == "\0":
+        if field in _LOCATION_FIELDS or not value or value == "\0":
             continue
         name = f"{kind}.{field}"
         if field not in nodes[kind].split():
@@ -130,7 +130,7 @@ def _unlisted(node: ast.Node, nodes: Mapping[str, str]) -> Iterator[str]:
 
 
 def _table(table: ast.CreateStmt, storages: Mapping[str, Storage]) -> Iterator[str]:
-    """A table says how it is stored, and its key suits that."""
+    """Check that a table has a storage clause, and that its keys are possible with it."""
     name = table.relation.relname if table.relation else ""
     named = [option.defname for option in table.options or ()]
     if len(named) != 1 or named[0] not in storages:
@@ -169,11 +169,11 @@ def _keys(elements: Iterable[ast.Node]) -> Iterator[set[str]]:
 
 
 def _is_key(constraint: ast.Constraint) -> bool:
-    return constraint.contype is not None and constraint.contype.name in _KEYS
+    return constraint.contype is not None and constraint.contype.name in _KEY_CONSTRAINTS
 
 
 def _newer_numbers(text: str) -> Iterator[str]:
-    """The parser's tree does not show how a number was written."""
+    """Check numbers in the tokens, because the parse tree does not show how they were written."""
     for token in scan(text):
         number = text[token.start : token.end + 1]
         if token.name in ("ICONST", "FCONST") and not re.fullmatch(r"[\d.]+(e[+-]?\d+)?", number.lower()):
@@ -181,7 +181,7 @@ def _newer_numbers(text: str) -> Iterator[str]:
 
 
 def _labels_without_as(select: ast.SelectStmt, text: str) -> Iterator[str]:
-    """A column's label that is any keyword, such as action, needs AS before PostgreSQL 14."""
+    """A column label that is a keyword, such as action, needs AS before PostgreSQL 14."""
     for label in (target.name for target in select.targetList or ()):
         if label in _KEYWORDS and not re.search(rf'\bAS\s+"?{label}\b', text, re.IGNORECASE):
             yield f"{label}: a keyword as a column's label needs AS before PostgreSQL 14"

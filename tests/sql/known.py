@@ -1,11 +1,10 @@
-"""What the warehouse's SQL may hold: all of it exists in PostgreSQL 9.4, on which Greenplum 6 is built.
+"""Allowlists for the warehouse's SQL: everything on them exists in PostgreSQL 9.4, the base of Greenplum 6.
 
-These are lists of what may be used, not of what may not: the parser of the tests is PostgreSQL 18's, and
-whatever its grammar has that is not here is refused. To use something new, look it up in the documentation of
-PostgreSQL 9.4 and of Greenplum 6, then add it here.
+The tests' parser is PostgreSQL 18's; anything else in its grammar is refused. To use something new, look it
+up in the documentation of PostgreSQL 9.4 and of Greenplum 6, then add it here.
 """
 
-# Kinds of nodes in the parser's tree, and the fields of each that may be set.
+# Kinds of nodes in the parse tree, and the fields allowed in each.
 NODES = {
     # statements
     "RawStmt": "stmt",
@@ -61,7 +60,7 @@ NODES = {
     "String": "sval",
 }
 
-# Fields of which only some values may be used. Values that stand for "nothing said" need not be named.
+# Fields with only some values allowed. Empty values need not be listed.
 VALUES = {
     "AlterTableCmd.subtype": {"AT_AddColumn"},
     "AlterTableStmt.objtype": {"OBJECT_TABLE"},
@@ -75,36 +74,36 @@ VALUES = {
     "VariableSetStmt.kind": {"VAR_SET_MULTI"},
 }
 
-# Functions: how many arguments they may be given, and since when they exist. `*` and what stands in WITHIN
-# GROUP are no arguments.
+# Functions: allowed numbers of arguments, and the first version. `*` and the ORDER BY in WITHIN GROUP are not
+# arguments.
 FUNCTIONS = {
     "chr": ({1}, "PostgreSQL 7"),
     "concat_ws": ({2}, "PostgreSQL 9.1; takes any types"),
     "count": ({0, 1}, "PostgreSQL 7"),
-    "date_trunc": ({2}, "PostgreSQL 7; of a timestamp, or the session's time zone comes in"),
-    "extract": ({2}, "SQL-92; gives double precision in 9.4 and numeric since 14, so cast the result"),
+    "date_trunc": ({2}, "PostgreSQL 7; for timestamp only: with timestamptz the session's time zone matters"),
+    "extract": ({2}, "SQL-92; returns double precision in 9.4 and numeric since 14, so cast the result"),
     "generate_series": (
         {2, 3},
         "PostgreSQL 8.0, timestamps 8.4; for numeric only since 9.5",
     ),
     "lag": ({1, 2, 3}, "PostgreSQL 8.4; the default's type must be the value's own, so cast it"),
     "max": ({1}, "PostgreSQL 7"),
-    "md5": ({1}, "PostgreSQL 7.4; of text and of bytea"),
+    "md5": ({1}, "PostgreSQL 7.4; for text and bytea"),
     "min": ({1}, "PostgreSQL 7; not for uuid"),
     "now": ({0}, "PostgreSQL 7"),
-    "pg_has_role": ({2}, "PostgreSQL 8.1; of the session's role"),
+    "pg_has_role": ({2}, "PostgreSQL 8.1; for the current role"),
     "percentile_cont": ({1}, "PostgreSQL 9.4, ordered-set aggregate; Greenplum had it before"),
-    "pg_terminate_backend": ({1}, "PostgreSQL 8.4; of one's own role's sessions, on Greenplum 6 too"),
+    "pg_terminate_backend": ({1}, "PostgreSQL 8.4; for sessions of one's own role, also on Greenplum 6"),
     "rank": ({0}, "PostgreSQL 8.4"),
     "replace": ({3}, "PostgreSQL 7.3"),
     "row_number": ({0}, "PostgreSQL 8.4"),
     "sum": ({1}, "PostgreSQL 7"),
     "timezone": ({2}, "PostgreSQL 7: AT TIME ZONE"),
-    "to_char": ({2}, "PostgreSQL 7; MS, US, HH24 and quoted text are of that time too"),
-    "unnest": ({1}, "PostgreSQL 8.4; of one array, in the list of a SELECT"),
+    "to_char": ({2}, "PostgreSQL 7; so are MS, US, HH24 and quoted text"),
+    "unnest": ({1}, "PostgreSQL 8.4; of one array, in a SELECT list"),
 }
 
-# LIKE is ~~ to the parser, BETWEEN is an operator.
+# To the parser, LIKE is ~~ and BETWEEN is an operator.
 OPERATORS = {"=", "<>", "<", ">", "<=", ">=", "+", "-", "*", "/", "%", "||", "~~", "!~~", "BETWEEN"}
 TYPES = {
     "bool",
@@ -124,10 +123,10 @@ TYPES = {
 }
 COPY_OPTIONS = {"format", "null", "delimiter", "header", "quote", "escape", "encoding"}
 
-# Server settings that may be set in a session. Greenplum knows work_mem, but goes by statement_mem.
+# Server settings that a session may set. Greenplum accepts work_mem, but uses statement_mem.
 SETTINGS = {"lock_timeout", "timezone", "work_mem", "statement_timeout", "TRANSACTION"}
 
-# Names that are plain in PostgreSQL 18 and reserved in Greenplum 6's kwlist.h.
+# Not reserved in PostgreSQL 18, but in Greenplum 6's kwlist.h.
 RESERVED = {
     "decode",
     "distributed",
@@ -140,7 +139,7 @@ RESERVED = {
     "unbounded",
 }
 
-# What is refused is not on the lists above. These say why, for what somebody may want to use.
+# Reasons why something that one may want to use is not on the lists above.
 REASONS = {
     # PostgreSQL after 9.4, which Greenplum 6 does not parse
     "InsertStmt.onConflictClause": "ON CONFLICT came with PostgreSQL 9.5, and needs a unique index",

@@ -1,7 +1,7 @@
-"""What only the owner of tables runs: more than others may, under other rules.
+"""Rules for statements of a table's owner, who may run more kinds of them than other roles.
 
-`crmbot-consumer maintain` runs as the owner of the road's tables; the exporter owns the marts. PostgreSQL
-would take what these rules refuse.
+`crmbot-consumer maintain` runs as the owner of the pipeline's tables; the exporter owns the marts. PostgreSQL
+would accept the statements that these rules refuse.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,7 +17,7 @@ MODULES = {
     "services/exporter/src/crmbot_exporter/marts.py",
 }
 
-# Beside what known.NODES has.
+# In addition to known.NODES.
 NODES = {
     "DeleteStmt": "relation whereClause",
     "UpdateStmt": "relation targetList whereClause",
@@ -26,22 +26,22 @@ NODES = {
     "VacuumRelation": "relation",
 }
 
-# Greenplum's own grammar, which the parser does not know, with the version that took it.
+# Greenplum's own grammar, which the parser does not support, with a version that accepted it.
 GREENPLUM_ONLY = {"ALTER TABLE placeholder SET WITH (REORGANIZE=true)": "Greenplum 6.24.3"}
 
-_EXCLUSIVE = 7  # of lockdefs.h
+_EXCLUSIVE = 7  # in lockdefs.h
 _CHANGES = (ast.DeleteStmt, ast.UpdateStmt)
 
 
 def problems(statements: Sequence[ast.RawStmt]) -> Iterator[str]:
-    """Yield what is wrong with the owner's statements, which are sent as one message."""
+    """Yield the problems of the owner's statements, which are sent as one message."""
     parsed: list[Any] = [statement.stmt for statement in statements]
     locked: set[str] = set()
     for statement in parsed:
         if isinstance(statement, ast.LockStmt) and statement.mode == _EXCLUSIVE:
             locked.update(_name(table) for table in statement.relations or ())
         if isinstance(statement, _CHANGES) and _name(statement.relation) not in locked:
-            # Greenplum's DELETE and UPDATE take this lock; raised in mid-transaction, it deadlocks.
+            # Greenplum's DELETE and UPDATE take this lock; an upgrade to it in mid-transaction deadlocks.
             yield f"{_name(statement.relation)}: LOCK … IN EXCLUSIVE MODE comes before DELETE and UPDATE"
         if isinstance(statement, ast.VacuumStmt) and len(parsed) > 1:
             yield "VACUUM and ANALYZE stand alone"

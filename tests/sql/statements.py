@@ -2,10 +2,10 @@ r"""Finds every SQL statement of the project: the files of `sql/`, and the liter
 
 In Python a statement is a string literal that
 * begins with an SQL verb in capitals (a clause such as `WHERE …` counts too), or
-* is given to `execute`, `executemany` or `sql.SQL`, itself or as (a part of) a constant of the module.
+* is passed to `execute`, `executemany` or `sql.SQL`, directly or as (part of) a constant of the module.
 
-A part that is no statement is completed to one. Docstrings are no SQL; SQLite's statements, in modules that
-import sqlite3, in the package `adopt` and in functions with sqlite in their name, are not the warehouse's.
+Partial statements are completed. Docstrings are skipped, and so is SQL for SQLite: in modules that import
+sqlite3, in the package `adopt`, and in functions and classes with sqlite in their name.
 """
 
 import ast
@@ -20,7 +20,7 @@ from .guard import COLUMN_VARIABLES
 
 ROOT = Path(__file__).parents[2]
 STORAGE = ("greenplum", "postgresql")
-# Any values will do: psql and the services give others.
+# Any values will do: psql and the services set others.
 VARIABLES = {"mrf": "mrf1", "build": "mrf1_1", "timezone": "Europe/Moscow", "day": "2026-03-31", "run": ""}
 
 _VERB = re.compile(
@@ -34,14 +34,14 @@ _RUNS = {"execute", "executemany", "SQL"}
 
 
 class Statement(NamedTuple):
-    """One statement, or one file of them; `place` is path:line."""
+    """One statement at path:line, or a whole file at its path."""
 
     place: str
     text: str
 
 
 def storage_clauses(name: str) -> dict[str, str]:
-    """Return the storage clauses by variable of sql/storage/<name>.sql; `…_column` are those of columns."""
+    """Return the storage clauses in sql/storage/<name>.sql by variable; `…_column` are those of columns."""
     return psql.variables(ROOT / "sql" / "storage" / f"{name}.sql")
 
 
@@ -62,7 +62,7 @@ def sql_files() -> list[Statement]:
 
 
 def python_files() -> list[Path]:
-    """Return the services' modules that may talk to the warehouse."""
+    """Return the modules that may contain SQL for the warehouse."""
     paths = [*ROOT.glob("libs/*/src/**/*.py"), *ROOT.glob("services/*/src/**/*.py")]
     return sorted(path for path in paths if not _is_for_sqlite(path))
 
@@ -90,7 +90,7 @@ def in_module(source: str) -> list[tuple[int, str]]:
         for target in node.targets
         if isinstance(target, ast.Name)
     }
-    run = {id(text) for argument in _arguments(tree) for text in _texts_given(argument, constants)}
+    run = {id(text) for argument in _arguments(tree) for text in _literals_given(argument, constants)}
     found = {
         (literal.lineno, _completed(_text(literal)))
         for literal in _literals(tree)
@@ -106,17 +106,17 @@ def _arguments(tree: ast.AST) -> Iterator[ast.expr]:
             yield from node.args[:1]
 
 
-def _texts_given(argument: ast.expr, constants: Mapping[str, ast.expr]) -> Iterator[ast.expr]:
-    """Yield the literals in an argument, and those of the module's constants that it names."""
+def _literals_given(argument: ast.expr, constants: Mapping[str, ast.expr]) -> Iterator[ast.expr]:
+    """Yield the literals in an argument and in the module's constants that it names."""
     named = [constants[n.id] for n in ast.walk(argument) if isinstance(n, ast.Name) and n.id in constants]
-    # What is inside another call belongs to that call: `execute(psql.script(path, values).encode())`.
+    # Literals inside another call belong to that call: `execute(psql.script(path, values).encode())`.
     own = [] if isinstance(argument, ast.Call) else [argument]
     for expression in own + named:
         yield from _literals(expression, is_value=True)
 
 
 def _literals(node: ast.AST, *, is_value: bool = False) -> Iterator[ast.Constant | ast.JoinedStr]:
-    """Yield string literals below a node; of a dict that is SQL (`is_value`) its values only."""
+    """Yield string literals below a node; of a dict in an SQL argument (`is_value`), only the values."""
     if isinstance(node, ast.JoinedStr) or (isinstance(node, ast.Constant) and isinstance(node.value, str)):
         yield node
         return
@@ -135,7 +135,7 @@ def _literals(node: ast.AST, *, is_value: bool = False) -> Iterator[ast.Constant
 
 
 def _text(literal: ast.expr) -> str:
-    """Return a literal's text; what an f-string computes is a placeholder like that of `format`."""
+    """Return a literal's text; expressions in an f-string become placeholders like those of `format`."""
     if isinstance(literal, ast.JoinedStr):
         return "".join(_text(part) if isinstance(part, ast.Constant) else " {} " for part in literal.values)
     assert isinstance(literal, ast.Constant)
@@ -143,7 +143,7 @@ def _text(literal: ast.expr) -> str:
 
 
 def _completed(text: str) -> str:
-    """Return a statement that can be parsed; empty for text without SQL of its own, such as a comma."""
+    """Complete a text to a statement that can be parsed; empty for text without SQL, such as a comma."""
     if not re.search(r"\w", _PLACEHOLDER.sub("", text)):
         return ""
     filled = _PARAMETER.sub("$1", _PLACEHOLDER.sub("placeholder", text))

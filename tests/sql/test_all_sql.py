@@ -53,6 +53,6 @@ def test_no_module_that_runs_sql_is_overlooked() -> None:
         ("services/exporter/src/crmbot_exporter/rows.py", "SELECT (extract("),
     ],
 )
-def test_statements_that_are_known_to_be_there_are_found(module: str, beginning: str) -> None:
+def test_known_statements_are_found(module: str, beginning: str) -> None:
     texts = [text.strip() for place, text in LITERALS if place.startswith(f"{module}:")]
     assert any(text.startswith(beginning) for text in texts)

@@ -1,4 +1,4 @@
-"""The warehouse's tables on a real PostgreSQL: the contract's columns, and by hand the same tables."""
+"""The warehouse's tables on a real PostgreSQL: they match the contract, and psql creates the same ones."""
 
 import shutil
 import subprocess
@@ -50,7 +50,7 @@ class WarehouseColumn(NamedTuple):
 
 
 class Table(NamedTuple):
-    """What the catalogue says of a table; `key` are the columns of its primary key, in order."""
+    """A table in the catalogue; `key` are the columns of its primary key, in order."""
 
     columns: tuple[WarehouseColumn, ...]
     key: tuple[str, ...]
@@ -64,7 +64,7 @@ ADDED = {
 
 @contextmanager
 def database(server: Postgres, name: str) -> Iterator[str]:
-    """A new database of the server; yields its DSN."""
+    """Create a database and yield its DSN."""
     with psycopg.connect(server.dsn, autocommit=True) as connection:
         connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
         yield make_conninfo(server.dsn, dbname=name)
@@ -122,7 +122,7 @@ def tables(dsn: str) -> dict[str, Table]:
 
 
 @pytest.mark.parametrize("stream", STREAMS.values(), ids=lambda stream: stream.name)
-def test_a_stream_s_table_has_the_contract_s_columns(migrated: str, stream: Stream) -> None:
+def test_a_streams_table_has_the_contracts_columns(migrated: str, stream: Stream) -> None:
     columns = tables(migrated)[stream.table("mrf1")].columns
     contract = [column for column in columns if column.name not in {added.name for added in ADDED}]
     fields = stream.model.model_json_schema()["properties"].values()
@@ -139,7 +139,7 @@ def test_copy_writes_every_column_but_the_one_with_a_default(migrated: str, stre
     assert copy_columns(stream) == tuple(c.name for c in columns if c.default is None)
 
 
-def test_psql_by_hand_makes_the_same_tables(migrated: str, postgres: Postgres) -> None:
+def test_psql_creates_the_same_tables(migrated: str, postgres: Postgres) -> None:
     files = [
         SQL / "storage" / "postgresql.sql",
         *sorted(SQL.glob("common/*.sql")),
@@ -174,7 +174,7 @@ def test_migrate_again_does_nothing_and_another_mrf_adds_its_own(postgres: Postg
         }
 
 
-def test_a_file_that_was_edited_after_it_was_applied_is_refused(postgres: Postgres, tmp_path: Path) -> None:
+def test_a_file_edited_after_it_was_applied_is_refused(postgres: Postgres, tmp_path: Path) -> None:
     files = shutil.copytree(SQL, tmp_path / "sql")
     with database(postgres, "edited") as dsn:
         migrate(settings(dsn))
@@ -185,13 +185,13 @@ def test_a_file_that_was_edited_after_it_was_applied_is_refused(postgres: Postgr
         with pytest.raises(ConfigurationError, match=r"003_plan\.sql was edited after it was applied as"):
             migrate(edited)
         assert tables(dsn) == before
-        with psycopg.connect(dsn) as connection:  # as if made by hand
+        with psycopg.connect(dsn) as connection:  # as if applied by hand
             connection.execute("UPDATE crm_bot_migrations SET checksum = NULL")
         assert migrate(edited) == []
 
 
-def test_migrate_by_four_at_once_makes_each_table_once(postgres: Postgres) -> None:
-    for attempt in range(10):  # two rarely meet on the same catalogue row
+def test_concurrent_migrations_create_each_table_once(postgres: Postgres) -> None:
+    for attempt in range(10):  # two rarely collide on the same catalogue row
         with database(postgres, f"at_once_{attempt}") as dsn, ThreadPoolExecutor(4) as threads:
             applied = list(threads.map(migrate, [settings(dsn)] * 4))
             assert sorted(map(len, applied)) == [0, 0, 0, 5]

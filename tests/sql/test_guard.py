@@ -1,4 +1,4 @@
-"""The guard refuses what Greenplum 6 would, and is content with what it takes."""
+"""The guard refuses SQL that fails or does harm on Greenplum 6, and accepts SQL that works."""
 
 from collections.abc import Mapping
 
@@ -12,7 +12,7 @@ STORAGES = {
     "heap_by_topic": Storage(is_heap=True, distributed_by=("topic",)),
 }
 
-# (what is refused, the statement, what the guard says)
+# (refused feature, statement, part of the guard's message)
 REFUSED = [
     (
         "on conflict do nothing",
@@ -93,7 +93,7 @@ REFUSED = [
     ("at local", "SELECT a AT LOCAL FROM t", "timezone() with 1 arguments"),
     ("path operator", "SELECT a FROM t WHERE b @? '$.a'", "operator @?"),
     ("newer setting", "SET idle_in_transaction_session_timeout = '1s'", "SET idle_in_transaction"),
-    # what Greenplum refuses or does otherwise
+    # refused by Greenplum, or with another effect there
     ("prepare transaction", "PREPARE TRANSACTION 'x'", "PREPARE TRANSACTION"),
     ("serializable", "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE", "SERIALIZABLE"),
     ("reserved column", "SELECT partition FROM t", "partition: a reserved word"),
@@ -108,7 +108,7 @@ REFUSED = [
         "CREATE TABLE t (a text, FOREIGN KEY (a) REFERENCES s (a)) WITH (columnar)",
         "does not enforce",
     ),
-    ("server's file", "COPY t (a) FROM '/tmp/x'", "the server's files"),
+    ("file on the server", "COPY t (a) FROM '/tmp/x'", "the server's files"),
     ("data-changing with", "WITH a AS (INSERT INTO t VALUES (1) RETURNING x) SELECT x FROM a", "untried"),
     # our rules
     ("update", "UPDATE t SET a = 1", "UPDATE locks the whole table"),
@@ -126,8 +126,8 @@ REFUSED = [
     ("other options", "CREATE TABLE t (a text) WITH (fillfactor = 10)", "ends with one storage variable"),
     ("create table as", "CREATE TABLE t AS SELECT 1 AS a", "then INSERT"),
     ("select into", "SELECT 1 AS a INTO t", "then INSERT"),
-    ("key of columns", "CREATE TABLE t (a text PRIMARY KEY) WITH (columnar)", "no PRIMARY KEY"),
-    ("unique columns", "CREATE TABLE t (a text, UNIQUE (a)) WITH (columnar)", "no UNIQUE"),
+    ("key of a columnar table", "CREATE TABLE t (a text PRIMARY KEY) WITH (columnar)", "no PRIMARY KEY"),
+    ("unique in a columnar table", "CREATE TABLE t (a text, UNIQUE (a)) WITH (columnar)", "no UNIQUE"),
     (
         "key without the distribution",
         "CREATE TABLE t (topic text, kafka_partition integer, PRIMARY KEY (kafka_partition)) "
@@ -135,7 +135,7 @@ REFUSED = [
         "lacks columns that it is distributed by",
     ),
     (
-        "distribution by a column that is not there",
+        "distribution by a missing column",
         "CREATE TABLE t (a text) WITH (heap_by_topic)",
         "lacks columns",
     ),
@@ -145,7 +145,7 @@ REFUSED = [
         "SELECT 1 FROM s JOIN n ON n.a = s.a WHERE n.place = 1",
         "put them into a mart of their own",
     ),
-    ("anything else", "CREATE VIEW v AS SELECT 1 AS a", "tests/sql/known.py"),
+    ("unlisted statement", "CREATE VIEW v AS SELECT 1 AS a", "tests/sql/known.py"),
 ]
 
 ACCEPTED = [
@@ -206,7 +206,7 @@ LOCKED = "BEGIN; LOCK TABLE t IN EXCLUSIVE MODE; {} COMMIT"
         ("WITH a AS (DELETE FROM t RETURNING x) SELECT x FROM a", "untried"),
     ],
 )
-def test_the_owner_is_refused(statements: str, complaint: str) -> None:
+def test_unsafe_statements_of_the_owner_are_refused(statements: str, complaint: str) -> None:
     assert complaint in "\n".join(problems(statements, STORAGES, is_owners=True))
 
 
@@ -218,12 +218,12 @@ def test_the_owner_is_refused(statements: str, complaint: str) -> None:
         "ANALYZE t",
     ],
 )
-def test_the_owner_may(statements: str) -> None:
+def test_safe_statements_of_the_owner_are_accepted(statements: str) -> None:
     assert problems(statements, STORAGES, is_owners=True) == []
     assert problems(statements, STORAGES) != []
 
 
-def test_every_problem_of_a_statement_is_told() -> None:
+def test_every_problem_of_a_statement_is_reported() -> None:
     statement = "UPDATE t SET partition = gen_random_uuid()"
     assert len(problems(statement, STORAGES)) == 3
 
@@ -247,7 +247,7 @@ def test_storage_clauses_are_read(clause: str, expected: Storage) -> None:
     "clause",
     ["", "WITH (appendonly=false)", "DISTRIBUTED RANDOMLY", "WITH (orientation=column) DISTRIBUTED RANDOMLY"],
 )
-def test_a_clause_that_leaves_something_to_the_server_is_refused(clause: str) -> None:
+def test_a_clause_that_relies_on_the_servers_defaults_is_refused(clause: str) -> None:
     with pytest.raises(ValueError, match="DISTRIBUTED"):
         storage(clause)
 
@@ -258,7 +258,7 @@ def test_a_heap_without_a_distribution_key_has_no_primary_key() -> None:
 
 
 @pytest.mark.parametrize("name", REASONS)
-def test_reasons_are_for_what_is_refused(name: str) -> None:
+def test_reasons_are_given_only_for_refused_features(name: str) -> None:
     field, _, value = name.partition("=")
     kind, _, attribute = field.partition(".")
     if value:

@@ -1,4 +1,4 @@
-"""SQL is found in Python wherever it may stand."""
+"""SQL is found wherever it may be in Python code."""
 
 import pytest
 
@@ -15,8 +15,8 @@ def found(source: str) -> list[str]:
         pytest.param('_Q = "SELECT 1 FROM t"', ["SELECT 1 FROM t"], id="constant"),
         pytest.param('_Q = """\n    SELECT 1\n"""', ["\n    SELECT 1\n"], id="on several lines"),
         pytest.param('def f():\n    return "DELETE FROM t"', ["DELETE FROM t"], id="in a function"),
-        pytest.param('c.execute("select 1")', ["select 1"], id="in small letters, given to execute"),
-        pytest.param('_Q = "select 1"\nc.execute(_Q, (1,))', ["select 1"], id="a constant given to execute"),
+        pytest.param('c.execute("select 1")', ["select 1"], id="in lower case, passed to execute"),
+        pytest.param('_Q = "select 1"\nc.execute(_Q, (1,))', ["select 1"], id="a constant passed to execute"),
         pytest.param('sql.SQL("a.{}::text")', ["SELECT a.placeholder::text"], id="part of a statement"),
         pytest.param(
             '_P = {"x": "{c}::text"}\nsql.SQL(_P[k])', ["SELECT placeholder::text"], id="part in a dict"

@@ -1,4 +1,4 @@
-"""Batch-wise preparation decides about every message as one that takes them one at a time would."""
+"""Batch-wise preparation has the same result as a reference that processes one message at a time."""
 
 import json
 from typing import Any, NamedTuple
@@ -62,7 +62,7 @@ def prepared(
 
 
 class Outcome(NamedTuple):
-    """What becomes of a batch, by offset, and the chains' ends."""
+    """Offsets of a batch by outcome, and the chains' ends."""
 
     loaded: list[int]
     rejected: list[int]
@@ -71,7 +71,7 @@ class Outcome(NamedTuple):
 
 
 def one_at_a_time(messages: list[RawMessage], start: Position) -> Outcome | None:
-    """Decide the slow and plain way; None where a gap stops."""
+    """Slow and simple reference; None if a gap stops the consumer."""
     last_ids = dict(start.last_ids)
     loaded: list[int] = []
     rejected: list[int] = []
@@ -86,13 +86,13 @@ def one_at_a_time(messages: list[RawMessage], start: Position) -> Outcome | None
         elif row["previous_id"] == last:
             last_ids[source] = row["transaction_id"]
             (loaded if row["mrf"] == "mrf1" else rejected).append(n)
-        elif row["previous_id"] < last or row["mrf"] != "mrf1" or goes_on(rows[n:], source, last):
+        elif row["previous_id"] < last or row["mrf"] != "mrf1" or is_continued(rows[n:], source, last):
             rejected.append(n)
         else:
             return None
     duplicates = 0
     for n in suspects:
-        # A row that was loaded, or a message that was rejected: by its own rules, as the contract is kept.
+        # A copy of a loaded row has the same row columns; a copy of a rejected message is the same message.
         is_row = rows[n]["mrf"] == "mrf1" and any(same_row(rows[n], rows[other]) for other in loaded)
         if is_row or any(rows[n] == rows[other] for other in rejected):
             duplicates += 1
@@ -102,8 +102,8 @@ def one_at_a_time(messages: list[RawMessage], start: Position) -> Outcome | None
     return Outcome([first + n for n in loaded], sorted(first + n for n in rejected), duplicates, last_ids)
 
 
-def goes_on(later: list[dict[str, Any]], source: str, last: int) -> bool:
-    """Tell whether a good message follows the source's last row."""
+def is_continued(later: list[dict[str, Any]], source: str, last: int) -> bool:
+    """Return whether a valid message continues the chain after the source's last row."""
     link = {"source_id": source, "previous_id": last, "mrf": "mrf1", "kafka_partition": 0}
     return any(link.items() <= row.items() for row in later)
 
@@ -127,7 +127,7 @@ def same_row(one: dict[str, Any], other: dict[str, Any]) -> bool:
     ),
     last=st.integers(0, 4),
 )
-def test_a_batch_decides_as_one_message_at_a_time_would(
+def test_a_batch_has_the_same_result_as_one_message_at_a_time(
     picks: list[tuple[int, int, str, str, int]], last: int
 ) -> None:
     start = Position("topic", 5, {SOURCES[0]: last} if last else {})
@@ -154,7 +154,7 @@ def test_links_of_one_source_are_loaded() -> None:
     assert batch.end.last_ids == {SOURCES[0]: 8}
 
 
-def test_a_bad_message_of_the_source_is_a_link_and_the_chain_goes_on_behind_it() -> None:
+def test_an_invalid_message_of_the_source_is_a_link_and_the_chain_continues() -> None:
     batch = prepared(
         [message(0, 1), message(1, 2, potential_revenue="1"), message(2, 3)], Position("topic", 0)
     )
@@ -165,17 +165,17 @@ def test_a_bad_message_of_the_source_is_a_link_and_the_chain_goes_on_behind_it()
     assert batch.end.last_ids == {SOURCES[0]: 3}
 
 
-def test_messages_of_a_source_that_was_declared_foreign_are_rejected() -> None:
+def test_messages_of_a_source_declared_foreign_are_rejected() -> None:
     orders = Orders(foreign={SOURCES[1]})
-    strange = [message(1, 1, SOURCES[1]), message(2, 9, SOURCES[1], previous_id=8)]
-    batch = prepared([message(0, 1), *strange], Position("topic", 0), orders)
+    foreign = [message(1, 1, SOURCES[1]), message(2, 9, SOURCES[1], previous_id=8)]
+    batch = prepared([message(0, 1), *foreign], Position("topic", 0), orders)
     assert list(batch.offsets) == [0]
     assert [reject.message.offset for reject in batch.rejects] == [1, 2]
     alone = prepared([message(3, 1, SOURCES[1])], Position("topic", 3), orders)
     assert len(alone.rejects) == 1
 
 
-def test_a_stub_is_a_link_with_a_reason_of_its_own() -> None:
+def test_a_stub_is_a_link_with_its_own_reject_reason() -> None:
     stub = Stub(
         kafka_partition=0,
         previous_id=0,
@@ -202,7 +202,7 @@ def test_a_message_with_a_huge_number_does_not_move_the_chain() -> None:
     assert batch.end.last_ids == {SOURCES[0]: 2}
 
 
-def test_what_lies_behind_a_gap_is_superseded_up_to_the_offset_of_the_resend() -> None:
+def test_messages_behind_a_gap_are_superseded_below_the_offset_of_the_resend() -> None:
     orders = Orders(resends={SOURCES[0]: 7})
     late = [message(5, 9, previous_id=8), message(6, 10), message(7, 2), message(8, 3)]
     batch = prepared(late, Position("topic", 5, {SOURCES[0]: 1}), orders)
@@ -212,7 +212,7 @@ def test_what_lies_behind_a_gap_is_superseded_up_to_the_offset_of_the_resend() -
     assert batch.end.last_ids == {SOURCES[0]: 3}
 
 
-def test_an_accepted_gap_is_passed_and_can_be_filled_later() -> None:
+def test_an_accepted_gap_is_skipped_and_can_be_filled_later() -> None:
     orders = Orders(losses={(SOURCES[0], (1, 8))})
     batch = prepared([message(5, 9, previous_id=8)], Position("topic", 5, {SOURCES[0]: 1}), orders)
     assert list(batch.offsets) == [5]
@@ -226,13 +226,13 @@ def test_an_accepted_gap_is_passed_and_can_be_filled_later() -> None:
     assert full.end.gaps == {}
 
 
-def test_a_copy_of_a_row_or_of_a_reject_is_a_duplicate_and_anything_else_of_its_number_is_not() -> None:
+def test_a_copy_of_a_row_or_reject_is_a_duplicate_and_another_message_with_its_id_is_not() -> None:
     start = Position("topic", 5, {SOURCES[0]: 3})
-    row, other, bad = message(5, 1), message(6, 1, city="Тверь"), message(7, 2, city="")
+    row, other, invalid = message(5, 1), message(6, 1, city="Тверь"), message(7, 2, city="")
     digest_of_row = PREPARE(0, start, columns([row])).suspects[0].digest
     assert digest_of_row
-    known = Copies([(SOURCES[0], 1, digest_of_row)], [(SOURCES[0], 2, md5_of(bad))])
-    batch = prepared([row, other, bad], start, known=known)
+    known = Copies([(SOURCES[0], 1, digest_of_row)], [(SOURCES[0], 2, md5_of(invalid))])
+    batch = prepared([row, other, invalid], start, known=known)
     assert batch.duplicates == 2
     ((reject),) = batch.rejects
     assert reject.message == other
@@ -247,7 +247,7 @@ def test_a_row_that_the_warehouse_refused_becomes_a_reject_and_a_link() -> None:
 
 
 @pytest.mark.parametrize("value", [b"[" * 100_000, b"1e999", b"\xff", b'{"a":' + b"9" * 5_000 + b"}", None])
-def test_messages_that_cannot_be_read_are_rejected(value: bytes | None) -> None:
+def test_unreadable_messages_are_rejected(value: bytes | None) -> None:
     batch = prepared([RawMessage(0, None, value)], Position("topic", 0))
     ((reject),) = batch.rejects
     assert reject.link is None
@@ -258,7 +258,7 @@ def test_messages_that_cannot_be_read_are_rejected(value: bytes | None) -> None:
         st.text(st.characters(blacklist_categories=["Cs"]), min_size=1, max_size=8), min_size=3, max_size=3
     )
 )
-def test_copy_text_gives_back_every_text(texts: list[str]) -> None:
+def test_copy_text_round_trips_every_text(texts: list[str]) -> None:
     texts = [text.replace("\0", "-").replace("\x1f", "-") for text in texts]
     raw = message(0, 1, client_name=texts[0], product=texts[1], refusal_reason=texts[2])
     batch = PREPARE(0, Position("topic", 0), columns([raw]))
@@ -268,12 +268,12 @@ def test_copy_text_gives_back_every_text(texts: list[str]) -> None:
     values = line[:-1].split("\t")
     names = copy_columns(ACTIONS)
     assert len(values) == len(names)
-    read = dict(zip(names, map(as_copy_reads, values), strict=True))
+    read = dict(zip(names, map(unescaped, values), strict=True))
     assert [read["client_name"], read["product"], read["refusal_reason"]] == texts
 
 
-def as_copy_reads(value: str) -> str:
-    """Undo the escapes the way COPY documents it."""
+def unescaped(value: str) -> str:
+    """Undo the escapes as documented for COPY."""
     result, rest = "", iter(value)
     for character in rest:
         if character == "\\":
@@ -286,6 +286,6 @@ def as_copy_reads(value: str) -> str:
 
 
 @pytest.mark.parametrize("offsets", [[4, 5], [5, 5], [6, 5], [5, 6, 6]])
-def test_offsets_that_do_not_rise_from_the_position_are_read_again(offsets: list[int]) -> None:
+def test_offsets_that_do_not_increase_from_the_position_are_read_again(offsets: list[int]) -> None:
     with pytest.raises(TransientError, match="where 5 is the next"):
         PREPARE(0, Position("topic", 5), columns([message(offset, offset) for offset in offsets]))

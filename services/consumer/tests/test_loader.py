@@ -1,4 +1,4 @@
-"""Waiting for the warehouse's thread."""
+"""The main loop waits for calls in the loader's thread."""
 
 import threading
 from collections.abc import Callable
@@ -49,25 +49,25 @@ def loader(warehouse: SlowWarehouse, health: Health, stop: threading.Event, long
     )
 
 
-def test_the_main_loop_is_alive_while_it_waits() -> None:
+def test_the_main_loop_sends_beats_while_it_waits() -> None:
     done = threading.Event()
-    waiting = loader(SlowWarehouse(), Beats(done.set), threading.Event())
-    assert waiting.run(done.wait, 30), "the call ends because the loop has shown that it is alive"
-    waiting.close()
+    subject = loader(SlowWarehouse(), Beats(done.set), threading.Event())
+    assert subject.run(done.wait, 30), "the call returns because the loop has sent a beat"
+    subject.close()
 
 
 def test_a_statement_that_takes_too_long_is_cancelled() -> None:
     warehouse = SlowWarehouse()
-    waiting = loader(warehouse, Health(120), threading.Event(), longest=0)
+    subject = loader(warehouse, Health(120), threading.Event(), longest=0)
     with pytest.raises(StuckError, match="takes more than"):
-        waiting.run(warehouse.statement)
-    waiting.close()
+        subject.run(warehouse.statement)
+    subject.close()
     assert warehouse.is_cancelled.is_set()
 
 
-def test_a_consumer_that_has_to_end_does_not_wait_for_a_long_statement() -> None:
+def test_shutdown_does_not_wait_for_a_long_statement() -> None:
     warehouse, stop = SlowWarehouse(), threading.Event()
-    waiting = loader(warehouse, Beats(stop.set), stop)
+    subject = loader(warehouse, Beats(stop.set), stop)
     with pytest.raises(TransientError):
-        waiting.run(warehouse.statement)
-    waiting.close()
+        subject.run(warehouse.statement)
+    subject.close()

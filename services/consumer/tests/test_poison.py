@@ -1,4 +1,4 @@
-"""Too many rejects stop a partition, and go on counting after a restart."""
+"""Too many rejects stop the consumer; the count survives a restart."""
 
 import pytest
 
@@ -11,7 +11,7 @@ LIMITS = Limits(in_a_row=1_000, share=0.5)
 
 
 def after(tally: Tally, marks: str, limits: Limits = LIMITS) -> Tally:
-    """Judge a batch of one message for each mark: x is rejected, any other is not."""
+    """Return the tally after a batch of one message per mark: x is rejected, any other is not."""
     messages = Messages(list(range(5, 5 + len(marks))), [None] * len(marks), [None] * len(marks))
     rejects = [
         Reject(RawMessage(offset, None, None), f"reason {offset}")
@@ -28,9 +28,9 @@ def after(tally: Tally, marks: str, limits: Limits = LIMITS) -> Tally:
         pytest.param(0, "...", 0, id="no rejects"),
         pytest.param(2, "...", 0, id="none in this batch"),
         pytest.param(0, ".xx", 2, id="two at the end"),
-        pytest.param(2, ".xx", 2, id="a good one starts the count anew"),
+        pytest.param(2, ".xx", 2, id="an accepted one resets the count"),
         pytest.param(1, "x.x", 1, id="in the middle"),
-        pytest.param(1, "xx", 3, id="goes on from the batch before"),
+        pytest.param(1, "xx", 3, id="continues from the previous batch"),
     ],
 )
 def test_rejects_in_a_row_are_counted_across_batches(before: int, marks: str, expected: int) -> None:
@@ -46,7 +46,7 @@ def test_too_many_rejects_in_a_row_stop(before: int, marks: str) -> None:
     assert "MAX_REJECTS_IN_A_ROW" in str(caught.value)
 
 
-def test_a_restart_goes_on_counting_where_the_ledger_ends() -> None:
+def test_after_a_restart_the_count_continues_from_the_ledger() -> None:
     newest_first = [Counts(300, 300), Counts(0, 0), Counts(400, 400), Counts(5, 4), Counts(900, 900)]
     tally = Tally.of(newest_first)
     assert tally.in_a_row == 700
@@ -55,7 +55,7 @@ def test_a_restart_goes_on_counting_where_the_ledger_ends() -> None:
     assert after(tally, "x" * 300, Limits(1_001, 1)).in_a_row == 1_000
 
 
-def test_the_share_is_that_of_the_batches_with_the_last_messages() -> None:
+def test_the_share_is_that_of_the_batches_in_the_window() -> None:
     tally = Tally()
     for _ in range(9):
         tally = after(tally, "x." * 49 + "xx")  # 51 of 100
@@ -73,7 +73,7 @@ def test_fewer_messages_than_the_window_have_no_share() -> None:
     assert tally.batches == (Counts(WINDOW - 1, WINDOW - 2),)
 
 
-def test_what_a_former_version_rejected_does_not_stop_the_one_that_knows_it() -> None:
+def test_rejects_of_an_earlier_version_do_not_stop_one_that_accepts_them() -> None:
     tally = Tally.of([Counts(100, 100)] * 9 + [Counts(100, 0)])
     tally = after(tally, "." * 150 + "x")
     assert tally.in_a_row == 1
@@ -81,13 +81,13 @@ def test_what_a_former_version_rejected_does_not_stop_the_one_that_knows_it() ->
         after(tally, "xx.")
 
 
-def test_bad_messages_now_and_then_pass() -> None:
+def test_occasional_rejects_do_not_stop() -> None:
     tally = Tally()
     for second in range(2_000):
         tally = after(tally, "." * 10 + ("x" * 20 + "." * 20 if second % 10 == 0 else ""))
 
 
-def test_the_tally_of_the_ledger_is_that_of_the_consumer_that_wrote_it() -> None:
+def test_the_tally_from_the_ledger_equals_that_of_the_consumer_that_wrote_it() -> None:
     tally = Tally()
     ledger: list[Counts] = []
     for marks in ["." * 700, "." * 700, "xx", "." * 200 + "x" * 100, ".", "x" * 30, "x"]:

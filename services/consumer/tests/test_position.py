@@ -1,4 +1,4 @@
-"""Where a partition goes on, and when it must not."""
+"""Where a partition resumes, and when it must not."""
 
 import pytest
 
@@ -15,10 +15,10 @@ LEDGER = Position("topic-a", 100, {"source": 40})
         pytest.param(None, "topic-a", 0, 0, Position("topic-a", 0), id="a new topic starts at 0"),
         pytest.param(None, "topic-a", 0, 500, Position("topic-a", 0), id="a backlog from 0"),
         pytest.param(LEDGER, "topic-a", 0, 500, LEDGER, id="after the last batch"),
-        pytest.param(LEDGER, "topic-a", 100, 100, LEDGER, id="all is loaded and deleted"),
+        pytest.param(LEDGER, "topic-a", 100, 100, LEDGER, id="all loaded and deleted"),
     ],
 )
-def test_goes_on_where_the_ledger_ends(
+def test_resumes_where_the_ledger_ends(
     ledger: Position | None, topic_id: str, earliest: int, latest: int, expected: Position
 ) -> None:
     assert checked_position("crm_bot_actions_mrf1", 0, ledger, topic_id, earliest, latest) == expected

@@ -49,7 +49,7 @@ class Buffer:
 
 
 class Owner(Protocol):
-    """Receiver of the partitions of a subscription."""
+    """Callbacks of a subscription for rebalances."""
 
     def take(self, partitions: Sequence[int]) -> dict[int, Position]:
         """Before an assignment: return the ledger's positions of partitions, except those never loaded."""
@@ -67,8 +67,8 @@ class Owner(Protocol):
 class Subscription:
     """Reads the topic as a member of its consumer group.
 
-    Partitions are assigned with the ledger's positions, so that no fetch starts anywhere else and no seek is
-    needed, which could race with a fetch.
+    Partitions are assigned at the ledger's positions: no fetch starts elsewhere, and no seek can race with a
+    fetch.
 
     Every method raises TransientError, ConfigurationError, and StoppedError if Kafka lost data. After any of
     them, close this and create a new one.
@@ -88,7 +88,7 @@ class Subscription:
         Args:
             settings: the Kafka client's settings.
             topic: the topic to subscribe to.
-            owner: receives the partitions.
+            owner: called on rebalances.
             logger: the consumer's logger.
             poll_seconds: longest time between two polls before the group revokes the partitions.
         """
@@ -185,7 +185,7 @@ class Subscription:
         self._consumer.close()
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        """Assign the ledger's positions; runs inside `poll`, which raises its errors."""
+        """Assign partitions at the ledger's positions; runs inside `poll`, which raises its errors."""
         numbers = sorted(p.partition for p in partitions)
         ledger = self._owner.take(numbers)
         identity = topic_id(self._admin, self._topic)

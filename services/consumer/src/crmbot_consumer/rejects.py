@@ -42,7 +42,7 @@ _IN_TABLE = """
 
 
 class Place(NamedTuple):
-    """A reject's position in Kafka; without an epoch, the newest one with a reject there."""
+    """A reject's position in Kafka; without an epoch, in the newest epoch that has one there."""
 
     partition: int
     offset: int
@@ -146,7 +146,7 @@ def _row(settings: TopicSettings, found: RejectedMessage, value: bytes | None, k
 
 
 def _check_chain(connection: Connection, settings: TopicSettings, found: RejectedMessage) -> None:
-    """Refuse a row beyond the end of its source's chain or in an accepted gap."""
+    """Refuse a row that its source has not sent: beyond the chain's end, or lost in an accepted gap."""
     partition, source_id, row = found.kafka_partition, found.source_id or "", found.transaction_id or 0
     known = ledger.positions(connection, settings.topic, [partition]).get(partition, Position("", 0))
     last, gaps = known.last_ids.get(source_id, 0), known.gaps.get(source_id, ())
