@@ -1,10 +1,18 @@
 """Both protocols of consumer groups, and consumers that a group does not admit."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+import structlog
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
 
+from crmbot_consumer.group import group_id
+from crmbot_consumer.kafka import Subscription
+from crmbot_core.contracts import ACTIONS
+from crmbot_core.errors import TransientError
+from crmbot_core.ledger import Position
 from devstack import Kafka, Postgres
 from devstack.kafka import HAS_KIP_848, consumer_variables
 from tests.integration.road import Road, Service, wait_until
@@ -64,6 +72,43 @@ def test_consumers_of_the_classic_protocol_share_the_partitions(road: Road) -> N
     assert [consumer.terminate() for consumer in consumers] == [0, 0, 0]
     rows = road.in_file("actions")
     assert road.query("SELECT count(*), count(DISTINCT event_id) FROM {actions}") == [(rows, rows)]
+
+
+class UnableOwner:
+    """Cannot take partitions, as when the warehouse is down."""
+
+    def __init__(self) -> None:
+        self.asked: list[int] = []
+
+    def take(self, partitions: Sequence[int]) -> dict[int, Position]:
+        self.asked += partitions
+        raise TransientError("the warehouse is down")
+
+    def placed(self, positions: dict[int, Position]) -> None: ...
+
+    def give_up(self, partitions: Sequence[int]) -> None: ...
+
+
+@pytest.mark.parametrize("settings", [{}, {"group.protocol": "classic"}], ids=["broker's", "classic"])
+def test_partitions_assigned_to_a_closing_consumer_are_declined(road: Road, settings: dict[str, str]) -> None:
+    kafka, topic = {"bootstrap.servers": road.bootstrap}, ACTIONS.topic(road.mrf)
+    admin, group = AdminClient({**kafka}), group_id(topic)
+
+    def has_partitions() -> bool:
+        try:
+            members = admin.describe_consumer_groups([group])[group].result().members
+        except KafkaException:  # the group's coordinator is not ready yet
+            return False
+        given = [member.target_assignment or member.assignment for member in members]
+        return any(assignment and assignment.topic_partitions for assignment in given)
+
+    owner = UnableOwner()
+    for _ in range(3):  # the group is left each time: the next member is assigned all partitions
+        subscription = Subscription(kafka | settings, topic, owner, structlog.get_logger(), poll_seconds=300)
+        wait_until(has_partitions, "the group assigns the partitions")
+        subscription.close()
+        wait_until(lambda: not has_partitions(), "the consumer has left the group")
+    assert owner.asked == []
 
 
 def test_a_consumer_that_is_not_admitted_says_why_and_is_not_ready(classic_road: Road) -> None:

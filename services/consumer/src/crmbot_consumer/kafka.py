@@ -98,6 +98,7 @@ class Subscription:
         self._admin = admin_client(settings)
         self._ends: dict[int, int] = {}
         self.assigned: set[int] = set()
+        self._is_closing = False
         check_topic_settings(self._admin, topic)
         group = group_id(topic)
         protocol = group_config(settings, self._admin)
@@ -181,11 +182,15 @@ class Subscription:
         return self._ends.get(partition, 0)
 
     def close(self) -> None:
-        """Leave the group."""
+        """Leave the group; partitions assigned meanwhile are declined."""
+        self._is_closing = True
         self._consumer.close()
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         """Assign partitions at the ledger's positions; runs inside `poll`, which raises its errors."""
+        if self._is_closing:
+            consumer.unassign()  # librdkafka waits for an answer, and can hang if it is to assign
+            return
         numbers = sorted(p.partition for p in partitions)
         ledger = self._owner.take(numbers)
         identity = topic_id(self._admin, self._topic)
