@@ -162,7 +162,7 @@ def tell_failure(context: Mapping[str, Any], connection_id: str | None) -> None:
             pass
     except OSError as error:
         # The URL is a secret and stays out of the log.
-        log.error("the webhook of %s was not reached: %s", connection_id, type(error).__name__)
+        log.error("the webhook of %s is unreachable: %s", connection_id, type(error).__name__)
 
 
 def default_args(config: PodConfig) -> dict[str, Any]:

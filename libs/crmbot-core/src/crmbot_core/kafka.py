@@ -51,7 +51,7 @@ def client_config(
     for name, value in fixed.items():
         if name in settings and settings[name].lower() != str(value).lower():
             raise ConfigurationError(
-                f"{variable_name(name)} must be {value} here: exactly-once rests on it; remove the variable"
+                f"{variable_name(name)} must be {value} here: exactly-once depends on it; remove the variable"
             )
     logger = logging.getLogger("librdkafka")
     if not logger.handlers:

@@ -66,7 +66,9 @@ def as_error(error: KafkaError, topic_right: str = "") -> CrmBotError:
     if error.fatal():
         return CrmBotError(f"the Kafka client failed: {text}")
     if error.code() in _UNREACHABLE_CODES:
-        return TransientError(f"Kafka does not answer: {text}; if that lasts, check KAFKA_BOOTSTRAP_SERVERS")
+        return TransientError(
+            f"Kafka does not answer: {text}; if this persists, check KAFKA_BOOTSTRAP_SERVERS"
+        )
     return TransientError(f"Kafka: {text}")
 
 

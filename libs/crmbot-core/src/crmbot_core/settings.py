@@ -18,7 +18,7 @@ StreamName = Annotated[str, StringConstraints(pattern="^(actions|nature)$")]
 
 def _printable(folder: Path) -> Path:
     if not str(folder).isprintable():
-        raise ValueError(f"{str(folder)!r} holds signs that cannot be shown")
+        raise ValueError(f"{str(folder)!r} contains unprintable characters")
     return folder
 
 
@@ -38,7 +38,7 @@ def _connection_string(dsn: str) -> str:
     try:
         ports = str(conninfo_to_dict(dsn).get("port") or "")
     except (ProgrammingError, UnicodeError):  # libpq's message may quote parts of it, such as a password
-        raise ValueError("libpq cannot read it") from None
+        raise ValueError("not a valid libpq connection string") from None
     if any(port and not _is_port(port) for port in ports.split(",")):
         raise ValueError("its port is not a number from 1 to 65535")
     return dsn
@@ -150,7 +150,9 @@ def kafka_settings(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
         raise ConfigurationError("KAFKA_BOOTSTRAP_SERVERS: not set; give it as host:port,host:port")
     brokers = [_BROKER.fullmatch(broker.strip()) for broker in settings["bootstrap.servers"].split(",")]
     if not all(broker and (broker[1] is None or _is_port(broker[1])) for broker in brokers):
-        raise ConfigurationError("KAFKA_BOOTSTRAP_SERVERS: not brokers; give it as host:port,host:port")
+        raise ConfigurationError(
+            "KAFKA_BOOTSTRAP_SERVERS: not a list of brokers; give it as host:port,host:port"
+        )
     for name, value in settings.items():
         try:
             value.encode()

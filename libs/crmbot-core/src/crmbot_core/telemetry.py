@@ -109,7 +109,7 @@ def http_endpoint(health: Health, port: int) -> Iterator[int]:
             body: Iterable[bytes] = metrics_app(environ, start_response)
             return body
         known = {
-            "/healthz": (health.alive, "ok" if health.alive else "the main loop does not go round"),
+            "/healthz": (health.alive, "ok" if health.alive else "the main loop is stuck"),
             "/readyz": (health.ready, health.reason),
         }
         is_fine, text = known.get(path, (False, "try /metrics, /healthz or /readyz"))

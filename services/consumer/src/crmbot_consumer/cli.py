@@ -51,7 +51,7 @@ def cli() -> None:
 @cli.command(epilog=_EPILOG)
 @_stream_option
 def run(stream: str | None) -> None:
-    """Load one stream until told to stop. Run as many as the topic has partitions."""
+    """Load one stream until stopped. Run as many as the topic has partitions."""
     settings = load(ConsumerSettings, stream=stream)
     kafka = checked_settings()
     logger = configure_logging(settings, SERVICE).bind(mrf=settings.mrf, stream=settings.stream)

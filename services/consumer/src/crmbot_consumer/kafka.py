@@ -163,7 +163,7 @@ class Subscription:
             with translated_errors():
                 self._consumer.commit(offsets=mirrored, asynchronous=True)
         except TransientError as error:
-            self._logger.warning("offsets not mirrored to Kafka", reason=str(error))
+            self._logger.warning("offsets not committed to Kafka", reason=str(error))
 
     def lag(self, partition: int, next_offset: int) -> int:
         """Return the number of messages in Kafka from an offset on, from the client's cached high watermark.
@@ -230,7 +230,7 @@ class Subscription:
         if error.code() == KafkaError._AUTO_OFFSET_RESET:
             raise StoppedError(
                 f"{self._topic} partition {message.partition()}: data loss: Kafka no longer has the next "
-                f"message ({error.str()}); start the consumer again to see what is missing"
+                f"message ({error.str()}); restart the consumer to see which messages are missing"
             )
         cause = as_error(error, f"Read on topic {self._topic}")
         if not isinstance(cause, TransientError):

@@ -92,7 +92,7 @@ class Loader:
     def drain(self, work: "Future[_Result]") -> None:
         """Wait for a call up to `drain_seconds`, then cancel its statement."""
         if not wait([work], timeout=self._drain_seconds).done:
-            self._logger.warning("the running load takes too long: cancelled")
+            self._logger.warning("load cancelled: it exceeded the drain timeout")
             self._warehouse.cancel()
 
     def close(self) -> None:

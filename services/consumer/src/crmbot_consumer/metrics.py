@@ -13,7 +13,7 @@ ROWS_REJECTED = Counter(
     "crmbot_consumer_rows_rejected_total", "Messages committed to the rejects table", _LABELS
 )
 ROWS_DUPLICATE = Counter(
-    "crmbot_consumer_rows_duplicate_total", "Messages dropped because their row was in the warehouse", _LABELS
+    "crmbot_consumer_rows_duplicate_total", "Messages dropped because the warehouse already had them", _LABELS
 )
 ROWS_SUPERSEDED = Counter(
     "crmbot_consumer_rows_superseded_total",
@@ -22,7 +22,7 @@ ROWS_SUPERSEDED = Counter(
 )
 RETRIES = Counter(
     "crmbot_consumer_retries_total",
-    "Times that unfinished work was dropped and read again",
+    "Retries after uncommitted work was dropped",
     [*_LABELS, "cause"],
 )
 PREPARE_SECONDS = Histogram(
@@ -44,14 +44,16 @@ LATENCY_SECONDS = Histogram(
     buckets=_SECONDS,
 )
 LAG_ROWS = Gauge(
-    "crmbot_consumer_lag_rows", "Messages in Kafka that are not loaded yet", [*_LABELS, "partition"]
+    "crmbot_consumer_lag_rows",
+    "Consumer lag: messages in Kafka that are not loaded yet",
+    [*_LABELS, "partition"],
 )
 LAG_SECONDS = Gauge(
     "crmbot_consumer_lag_seconds",
     "Age, by the broker's timestamp, of the oldest message that was read and is not loaded yet, or 0",
     _LABELS,
 )
-PARTITIONS = Gauge("crmbot_consumer_partitions", "Partitions that this consumer holds", _LABELS)
+PARTITIONS = Gauge("crmbot_consumer_partitions", "Partitions assigned to this consumer", _LABELS)
 
 
 @dataclass

@@ -38,7 +38,7 @@ def migrate(settings: MigrateSettings) -> list[str]:
             for name, path in files.items():
                 if applied.get(name) not in (None, psql.checksum(path)):
                     raise ConfigurationError(
-                        f"{path} was edited after it was applied as {name}: restore it, and put the change "
+                        f"{path} was edited after it was applied as {name}: restore it, and make the change "
                         "into a new file"
                     )
             missing = {name: path for name, path in files.items() if name not in applied}

@@ -26,7 +26,7 @@ def checked_position(
     if position.topic_id != topic_id:
         raise StoppedError(
             f"{place}: the topic was deleted and recreated (its id is {topic_id}, the ledger has "
-            f"{position.topic_id}), so its offsets mean something else now. To load the new one: "
+            f"{position.topic_id}), so its offsets refer to other messages. To load the new topic: "
             f"crmbot-consumer adopt-topic --stream {stream}; then, to have missing rows sent again: "
             f"crmbot-producer resend --stream {stream}"
         )

@@ -28,15 +28,20 @@ class TopicSettings(LogSettings, WarehouseSettings):
 class ConsumerSettings(TopicSettings, RetrySettings):
     """Settings of `crmbot-consumer run`."""
 
-    batch_rows: int = Field(default=20_000, ge=1, le=500_000, description="messages in a batch, at most")
+    batch_rows: int = Field(
+        default=20_000, ge=1, le=500_000, description="maximum number of messages in a batch"
+    )
     batch_bytes: int = Field(
         default=16 * 1024 * 1024,
         ge=1024,
         le=1024**3,
-        description="bytes of messages above which a batch takes no more; bounds the memory",
+        description="size in bytes at which a batch is loaded; bounds the memory",
     )
     batch_seconds: float = Field(
-        default=1.0, gt=0, le=600, description="age at which a batch is loaded though it is not full"
+        default=1.0,
+        gt=0,
+        le=600,
+        description="age in seconds at which a batch is loaded even if it is not full",
     )
     drain_seconds: float = Field(
         default=20.0,
@@ -54,13 +59,13 @@ class ConsumerSettings(TopicSettings, RetrySettings):
     max_rejects_in_a_row: int = Field(
         default=1_000,
         ge=1,
-        description="rejected messages in a row, in one partition, after which the consumer stops",
+        description="consecutive rejects in one partition at which the consumer stops",
     )
     max_rejects_share: float = Field(
         default=0.5,
         gt=0,
         le=1,
-        description="rejected share of a partition's last 1,000 messages above which the consumer stops",
+        description="share of rejects in a partition's last 1,000 messages above which the consumer stops",
     )
 
 
@@ -74,5 +79,5 @@ class MaintainSettings(MigrateSettings):
     """Settings of `crmbot-consumer maintain`."""
 
     fold_days: int = Field(
-        default=1, ge=1, le=3_650, description="age in days from which batches of the ledger are folded"
+        default=1, ge=1, le=3_650, description="age in days from which ledger batches are folded"
     )

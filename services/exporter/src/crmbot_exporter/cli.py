@@ -159,7 +159,7 @@ def export_russia_command(mrfs: str, **options: str | None) -> None:
 @_mrf
 @_output_dir
 def watch_command(**options: str | None) -> None:
-    """Serve the workbooks' age and size as metrics until told to stop."""
+    """Serve the workbooks' age and size as metrics until stopped."""
     from crmbot_exporter.watch import watch
 
     with exit_codes(_SERVICE):

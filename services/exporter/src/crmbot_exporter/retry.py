@@ -17,6 +17,6 @@ def retried(action: Callable[[], None], log: Logger) -> None:
         try:
             return action()
         except TransientError as error:
-            log.warning("trying again", attempt=attempt, reason=str(error))
+            log.warning("retrying", attempt=attempt, reason=str(error))
             time.sleep(backoff.next())
     return action()

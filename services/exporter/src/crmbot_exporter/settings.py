@@ -35,9 +35,7 @@ class OutputSettings(BaseSettings):
 
     model_config = SettingsConfigDict(extra="ignore", frozen=True, env_ignore_empty=True)
 
-    output_dir: Folder = Field(
-        default=Path("/opt/airflow/dags"), description="folder that the workbooks are saved in"
-    )
+    output_dir: Folder = Field(default=Path("/opt/airflow/dags"), description="folder of the workbooks")
 
 
 class WorkbookSettings(OutputSettings):

@@ -47,7 +47,7 @@ def cli() -> None:
 @cli.command(epilog=_EPILOG)
 @_stream_option
 def run(stream: str | None) -> None:
-    """Send new rows of one stream until told to stop."""
+    """Send new rows of one stream until stopped."""
     settings = load(ProducerSettings, stream=stream)
     kafka = checked_settings()
     logger = configure_logging(settings, SERVICE).bind(mrf=settings.mrf, stream=settings.stream)
@@ -78,7 +78,7 @@ def topics() -> None:
 
 @cli.command("adopt", epilog=_EPILOG)
 @_stream_option
-@click.option("--check", "check_only", is_flag=True, help="Only report; also for a file that is adopted.")
+@click.option("--check", "check_only", is_flag=True, help="Only report, even if the file is already adopted.")
 def adopt_command(stream: str | None, check_only: bool) -> None:
     """Check the file of a bot of your own against the contract, and give it its identity: docs/own-bot.md.
 

@@ -5,7 +5,7 @@ from prometheus_client import Counter, Gauge, Histogram
 ROWS_SENT = Counter("crmbot_producer_rows_sent_total", "Rows committed to Kafka", ["mrf", "stream"])
 ROWS_NOT_CARRIED = Counter(
     "crmbot_producer_rows_not_carried_total",
-    "Rows that Kafka cannot carry: a stub was committed in their place",
+    "Rows that Kafka cannot carry, replaced by a stub",
     ["mrf", "stream"],
 )
 BACKLOG_ROWS = Gauge(

@@ -78,7 +78,7 @@ class PageReader:
         file, identity = self._file, self._identity
         with file.snapshot():
             if file.identities() != self._identities:
-                raise TransientError(f"{file.path} got a new identity: beginning again")
+                raise TransientError(f"{file.path} got a new identity: starting a new session")
             newest_id = file.newest_id()
             _check(file, self._stream, self._identities, identity, after, newest_id)
             end, page = min(newest_id, identity.ends_at), None

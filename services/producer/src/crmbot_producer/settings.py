@@ -32,10 +32,10 @@ class ProducerSettings(FileSettings, RetrySettings):
     """Settings of `crmbot-producer run`."""
 
     page_rows: int = Field(
-        default=20_000, ge=1, le=100_000, description="rows read and sent in one Kafka transaction, at most"
+        default=20_000, ge=1, le=100_000, description="maximum number of rows in one Kafka transaction"
     )
     poll_seconds: float = Field(
-        default=0.2, gt=0, le=60, description="wait before looking for new rows when there were none"
+        default=0.2, gt=0, le=60, description="seconds between polls of the file while there are no new rows"
     )
 
 
@@ -60,9 +60,7 @@ class TopicSettings(LogSettings):
         le=1000,
         description="partitions of each of the MRF's two topics; raising it adds partitions",
     )
-    replication_factor: int = Field(
-        default=3, ge=1, le=32767, description="copies that Kafka keeps of each topic"
-    )
+    replication_factor: int = Field(default=3, ge=1, le=32767, description="replicas of each topic")
     retention_hours: int = Field(
         default=28 * 24,
         ge=1,

@@ -63,7 +63,7 @@ class BotFile:
         except OSError as error:  # for example, the name is too long
             raise ConfigurationError(f"{path}: {error.strerror}; check DATA_DIR") from error
         if path.parent.is_file() or path.is_dir():
-            raise ConfigurationError(f"{path} cannot be a file: check DATA_DIR")
+            raise ConfigurationError(f"{path} is not a file: check DATA_DIR")
         if not is_file:
             raise TransientError(f"{path} does not exist (yet): check DATA_DIR, or start the bot")
         with self._errors():

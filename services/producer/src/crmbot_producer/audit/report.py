@@ -15,7 +15,7 @@ def print_report(mrf: str, audits: Sequence[StreamAudit], console: Console) -> N
     """Print a table with the verdicts, then the findings."""
     table = Table(title=f"Audit of {mrf}", title_justify="left")
     table.add_column("stream")
-    for name in ("SQLite", "warehouse", "dead letters", "copies dropped", "seconds"):
+    for name in ("SQLite", "warehouse", "dead letters", "duplicates dropped", "seconds"):
         table.add_column(name, justify="right")
     table.add_column("verdict")
     for audit in audits:
