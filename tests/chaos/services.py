@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -191,6 +191,9 @@ class Crew:
         try:
             code = member.process.wait(_GRACE_SECONDS)
         except subprocess.TimeoutExpired:
+            member.send(signal.SIGUSR1)  # its log then shows where it hangs
+            with suppress(subprocess.TimeoutExpired):
+                member.process.wait(2)
             member.process.kill()
             self.refusals.append(f"{member.name} did not end within {_GRACE_SECONDS} s of SIGTERM")
         else:

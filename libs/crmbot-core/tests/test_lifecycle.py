@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 
 import pytest
 import structlog
@@ -70,3 +72,13 @@ def test_a_signal_during_a_wait_stops_the_service() -> None:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def test_a_signal_shows_where_a_service_hangs() -> None:
+    program = (
+        "import os, signal\nfrom crmbot_core.lifecycle import stop_on_signals\n"
+        "def hang():\n    os.kill(os.getpid(), signal.SIGUSR1)\n"
+        "stop_on_signals()\nhang()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert "in hang" in done.stderr

@@ -1,5 +1,6 @@
 """Shutdown of a service on SIGTERM or SIGINT, exit codes of failures, and backoff between retries."""
 
+import faulthandler
 import random
 import signal
 import sys
@@ -15,7 +16,10 @@ from crmbot_core.errors import EXIT_CRASH, CrmBotError
 
 
 def stop_on_signals() -> threading.Event:
-    """Return an event that SIGTERM and SIGINT set; a second signal exits at once."""
+    """Return an event that SIGTERM and SIGINT set; a second signal exits at once.
+
+    SIGUSR1 writes the stack of every thread to the standard error, even if the main thread hangs.
+    """
     stop = threading.Event()
     is_stopping = False
 
@@ -27,6 +31,7 @@ def stop_on_signals() -> threading.Event:
         # In another thread: this one may be inside `wait`, holding the event's lock.
         threading.Thread(target=stop.set, name="stop").start()
 
+    faulthandler.register(signal.SIGUSR1, file=2)
     signal.signal(signal.SIGTERM, handle)
     signal.signal(signal.SIGINT, handle)
     return stop
