@@ -54,7 +54,7 @@ def _download(staging: Path) -> Path:
     artifact = f"embedded-postgres-binaries-{architecture}"
     url = f"{MAVEN_CENTRAL_URL}/io/zonky/test/postgres/{artifact}/{_VERSION}/{artifact}-{_VERSION}.jar"
     try:
-        jar, _ = urlretrieve(url, staging / "postgres.jar")
+        jar, _ = urlretrieve(url, staging / "postgres.jar")  # noqa: S310  (https)
     except OSError as error:
         raise DevstackError(
             f"PostgreSQL {_VERSION} can't be downloaded: {url}: {error}; check the network and start again"

@@ -1,6 +1,6 @@
 """The Russian sentences match the figures."""
 
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,7 +29,7 @@ REPORT = Report(
         date(2026, 7, 20),
         12,
         31,
-        datetime(2026, 10, 12, 21),
+        datetime(2026, 10, 12, 21, tzinfo=UTC),
     ),
 )
 

@@ -23,7 +23,7 @@ def stop_on_signals() -> threading.Event:
     stop = threading.Event()
     is_stopping = False
 
-    def handle(signum: int, frame: FrameType | None) -> None:
+    def handle(signum: int, _frame: FrameType | None) -> None:
         nonlocal is_stopping
         if is_stopping:
             sys.exit(128 + signum)

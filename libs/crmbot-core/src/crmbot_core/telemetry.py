@@ -119,7 +119,9 @@ def http_endpoint(health: Health, port: int) -> Iterator[int]:
         return [f"{text}\n".encode()]
 
     try:
-        server = make_server("0.0.0.0", port, app, server_class=_Server, handler_class=_QuietHandler)
+        # Probes and Prometheus come from outside the pod.
+        address = "0.0.0.0"  # noqa: S104
+        server = make_server(address, port, app, server_class=_Server, handler_class=_QuietHandler)
     except OSError as error:
         raise ConfigurationError(f"HTTP_PORT {port} cannot be opened: {error.strerror}") from error
     threading.Thread(target=server.serve_forever, name="http", daemon=True).start()

@@ -211,7 +211,7 @@ class Subscription:
         self._owner.placed(positions)
         self._logger.info("assigned", offsets={number: p.next_offset for number, p in positions.items()})
 
-    def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+    def _on_revoke(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
         numbers = sorted(p.partition for p in partitions)
         self._owner.give_up(numbers)
         self.assigned -= set(numbers)

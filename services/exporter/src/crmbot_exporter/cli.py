@@ -178,6 +178,6 @@ def _run(
         retried(lambda: action(settings, log), log)
 
 
-def _exit_on_signal(signum: int, frame: FrameType | None) -> None:
+def _exit_on_signal(signum: int, _frame: FrameType | None) -> None:
     # SystemExit unwinds the stack: the transaction is rolled back and temporary files are removed.
     sys.exit(128 + signum)

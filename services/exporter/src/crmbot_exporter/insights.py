@@ -25,7 +25,7 @@ def actions_insights(report: Report, frames: Frames) -> list[str]:
         *_movers(branches, "orders", "заявкам", russian.integer),
         *_best_manager(frames["actions_managers"], "orders", ("заявка", "заявки", "заявок")),
         *_main_reason(frames["actions_refusals"], "refusals", "отказываются", "отказов"),
-        *_slowest_step(frames["actions_funnel"], "leads"),
+        *_slowest_step(frames["actions_funnel"]),
     ]
 
 
@@ -115,7 +115,7 @@ def _main_reason(reasons: pd.DataFrame, column: str, what: str, of: str) -> list
     ]
 
 
-def _slowest_step(funnel: pd.DataFrame, column: str) -> list[str]:
+def _slowest_step(funnel: pd.DataFrame) -> list[str]:
     """Name the funnel step with the lowest conversion from the previous step."""
     steps = [row for row in records(funnel) if number(row["share_of_last"]) is not None]
     if not steps:

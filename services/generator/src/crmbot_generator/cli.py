@@ -26,7 +26,7 @@ _TICK_SECONDS = 0.1
 # How thick the simulated work is; `live` takes its order from it, and its pace from the clock.
 _LIVE_LEAD_INTERVAL = timedelta(minutes=5)
 # The contract's times are from 2000 to 2099; ten years of work fit before the first end.
-_FIRST_END, _LAST_END = datetime(2010, 1, 1), datetime(2099, 12, 31)
+_FIRST_END, _LAST_END = datetime(2010, 1, 1), datetime(2099, 12, 31)  # noqa: DTZ001  (as click's are)
 
 
 @click.group(epilog=_EPILOG)
@@ -36,7 +36,7 @@ def cli() -> None:
 
 
 def _in_contract(
-    context: click.Context, parameter: click.Parameter, value: datetime | None
+    _context: click.Context, _parameter: click.Parameter, value: datetime | None
 ) -> datetime | None:
     if value is not None and not _FIRST_END <= value <= _LAST_END:
         raise click.BadParameter(f"give a day from {_FIRST_END:%Y-%m-%d} to {_LAST_END:%Y-%m-%d}.")
