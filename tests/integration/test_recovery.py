@@ -428,7 +428,7 @@ def test_unknown_sources_are_named(road: Road) -> None:
     other = "5f1c9a4e-0b57-4d4e-9d0c-6d6f3f0f2a11"
     sender.commit_offsets([SourceOffset(other, 5, "e", 3, {0: 5})])
     sender.close()
-    assert f"unknown to this file: source {other}" in road.must(*NEW_SOURCE)
+    assert f"this file does not know: {other}" in road.must(*NEW_SOURCE)
 
 
 def test_a_file_that_was_restored_while_the_state_was_lost(road: Road) -> None:

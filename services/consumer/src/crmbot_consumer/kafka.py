@@ -116,6 +116,8 @@ class Subscription:
                         # With the default of 1 s, fetching pauses that long each time the queue was full.
                         "fetch.queue.backoff.ms": 10,
                         "max.poll.interval.ms": round(poll_seconds * 1000),
+                        # How the classic protocol learns of added partitions; the default is five minutes.
+                        "topic.metadata.refresh.interval.ms": 10_000,
                     },
                     fixed={
                         **protocol,
