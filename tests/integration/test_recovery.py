@@ -21,6 +21,7 @@ from crmbot_producer.resend import resend
 from crmbot_producer.settings import RecoverySettings
 from crmbot_producer.source_offset import SourceOffset
 from devstack import Kafka
+from tests.integration.messages import action, send
 from tests.integration.road import Road, Service, wait_until
 
 RESEND = ("crmbot-producer", "resend", "--stream", "actions")
@@ -202,6 +203,45 @@ def test_messages_that_kafka_lost_are_sent_again(road: Road) -> None:
     load_all(road)
     superseded = "SELECT sum(rows_superseded) > 0 FROM crm_bot_ledger WHERE topic = %s"
     assert road.query(superseded, ACTIONS.topic(road.mrf)) == [(True,)]
+
+
+def test_a_forged_gap_of_a_former_file_is_passed_over(road: Road) -> None:
+    """Nothing is missing of the former file, and nobody can send it again: the message is no row of a bot."""
+    road.backfill(500)
+    load_all(road)
+    ((former, _, _),) = identities(road)
+    for file in road.data.glob("actions.db*"):
+        file.unlink()
+    work(road)
+    load_all(road)
+    forged = action(road.mrf, 2**62 + 1, source_id=former)
+    send(road.bootstrap, ACTIONS.topic(road.mrf), [forged])
+    work(road)
+    road.send_all()
+    stopped(road.consume("actions"), "Kafka lost what lies between", "crmbot-producer resend")
+    road.must(*RESEND)
+    load_all(road)
+    forgeries = "SELECT count(*) FROM {actions} WHERE event_id = %s"
+    assert road.query(forgeries, forged["event_id"]) == [(0,)]
+
+
+def test_what_kafka_and_the_file_lost_stays_a_gap(road: Road) -> None:
+    """The producer's record shows that rows of the former file were sent that the warehouse lacks."""
+    road.backfill(500)
+    load_all(road)
+    ((former, _, _),) = identities(road)
+    work(road)
+    road.send_all()
+    delete_messages(road, 0)
+    road.must(*ACCEPT_LOSS, "--partition", "0")
+    work(road)
+    road.send_all()
+    for file in road.data.glob("actions.db*"):
+        file.unlink()
+    work(road)
+    road.send_all()
+    road.must(*RESEND)
+    stopped(road.consume("actions"), "Kafka lost what lies between", former)
 
 
 def test_a_loss_that_was_accepted_can_still_be_mended(road: Road) -> None:

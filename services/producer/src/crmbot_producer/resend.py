@@ -1,6 +1,6 @@
 """Rebuilds the producer's records from the warehouse, so that missing rows are sent again."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import closing
 from typing import NamedTuple
 
@@ -9,7 +9,7 @@ from confluent_kafka import TopicPartition
 from crmbot_core import ledger
 from crmbot_core.errors import StoppedError
 from crmbot_core.kafka import LATEST, admin_client, offsets
-from crmbot_core.ledger import Order
+from crmbot_core.ledger import Order, Position
 from crmbot_core.warehouse import connect, snapshot, translated_errors
 from crmbot_producer.kafka import PageSender
 from crmbot_producer.ledger import checked_positions
@@ -17,6 +17,8 @@ from crmbot_producer.rebuild import Rebuild
 from crmbot_producer.settings import RecoverySettings
 from crmbot_producer.source_offset import SourceOffset
 from crmbot_producer.sqlite import BotFile
+
+_NEVER_LOADED = Position(topic_id="", next_offset=0)
 
 
 class Resent(NamedTuple):
@@ -30,7 +32,8 @@ def resend(settings: RecoverySettings, kafka: Mapping[str, str], wanted: int | N
     """Make the producer resend the rows that the warehouse lacks. Safe to run again after a failure.
 
     A running producer is fenced and exits with 3. Resend orders make the consumers skip the messages that are
-    behind a gap in Kafka now, because they will be sent again; then the records are committed.
+    behind a gap in Kafka now, because they will be sent again; then the records are committed. A gap of a
+    former source of which nothing is missing is a forgery: the orders cover it too.
 
     Args:
         settings: the file and the warehouse.
@@ -54,14 +57,15 @@ def resend(settings: RecoverySettings, kafka: Mapping[str, str], wanted: int | N
             with snapshot(settings, is_read_only=True) as connection:
                 positions = checked_positions(connection, kafka, topic, found)
                 rebuild = Rebuild(settings, kafka, file, connection, positions, found)
-                records, partitions = rebuild.records(identities, sender.offsets(), wanted)
-            orders = [
-                Order(
-                    number, positions[number].log_epoch if number in positions else 0, identity.source_id, end
-                )
-                for (_, number), end in sorted(ends.items())
-                for identity in identities
-            ]
+                recorded = sender.offsets()
+                records, partitions = rebuild.records(identities, recorded, wanted)
+            present = [identity.source_id for identity in identities]
+            former = [record for source_id, record in recorded.items() if source_id not in present]
+            orders = []
+            for (_, number), end in sorted(ends.items()):
+                position = positions.get(number, _NEVER_LOADED)
+                superseded = present + complete_sources(former, number, position)
+                orders += [Order(number, position.log_epoch, source_id, end) for source_id in superseded]
             with connect(settings) as connection, translated_errors(), connection.transaction():
                 ledger.order_resend(connection, topic, orders)
             try:
@@ -69,3 +73,13 @@ def resend(settings: RecoverySettings, kafka: Mapping[str, str], wanted: int | N
             except StoppedError as error:
                 raise StoppedError(f"{error}; stop the producer, then run this again") from error
     return Resent(records, partitions)
+
+
+def complete_sources(records: Iterable[SourceOffset], partition: int, position: Position) -> list[str]:
+    """Return the sources of which all rows sent to a partition are loaded, as far as their records tell."""
+    return [
+        record.source_id
+        for record in records
+        if record.newest is None
+        and record.last_ids.get(partition, 0) <= position.last_ids.get(record.source_id, 0)
+    ]
