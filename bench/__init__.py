@@ -1,1 +1,1 @@
-"""Side-by-side measurements of the road: `python -m bench` from the root of the repository."""
+"""Side-by-side measurements of the pipeline: `python -m bench` from the root of the repository."""

@@ -18,8 +18,8 @@ from rich.console import Console
 
 from bench import parts
 from bench.measure import BenchError, Comparison, Run
+from bench.pipeline import Pipeline
 from bench.report import show, write
-from bench.road import Road
 from crmbot_core.errors import CrmBotError
 from devstack import DevstackError, Kafka, Postgres
 from devstack.demo.services import Services
@@ -65,15 +65,15 @@ def main(rows: int, rounds: int, insert_rows: int, only: tuple[str, ...]) -> Non
         ):
             folder = Path(name)
             services = Services(folder, _environment(kafka, postgres))
-            road = Road(services, folder / "data", kafka.bootstrap_servers, postgres.dsn, warehouse)
+            pipeline = Pipeline(services, folder / "data", kafka.bootstrap_servers, postgres.dsn, warehouse)
             try:
-                runs += [road.backfill(rows), road.produce("actions")]
+                runs += [pipeline.backfill(rows), pipeline.produce("actions")]
                 if "consumer" in (only or _PARTS):
-                    comparisons += parts.consumer(road, rows, rounds, insert_rows, folder, runs, say)
+                    comparisons += parts.consumer(pipeline, rows, rounds, insert_rows, folder, runs, say)
                 if "memory" in (only or _PARTS):
-                    parts.memory(road, rows, folder, runs, say)
+                    parts.memory(pipeline, rows, folder, runs, say)
                 if "producer" in (only or _PARTS):  # the last one: it gives the files to other MRFs
-                    comparisons += parts.producer(road, rounds, runs, say)
+                    comparisons += parts.producer(pipeline, rounds, runs, say)
             finally:
                 services.stop()
     except (BenchError, CrmBotError, DevstackError) as error:

@@ -6,8 +6,8 @@ from pathlib import Path
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from bench.measure import Comparison, Run
+from bench.pipeline import Pipeline
 from bench.rivals import bare_produce, insert_loop, psql_copy
-from bench.road import Road
 from crmbot_core.contracts import ACTIONS
 from crmbot_core.kafka import wait_for
 from crmbot_producer.chain import chained
@@ -22,25 +22,25 @@ Say = Callable[[str], None]
 
 
 def consumer(
-    road: Road, rows: int, rounds: int, insert_rows: int, folder: Path, runs: list[Run], say: Say
+    pipeline: Pipeline, rows: int, rounds: int, insert_rows: int, folder: Path, runs: list[Run], say: Say
 ) -> list[Comparison]:
     r"""Compare the consumer with `\copy` of the same rows, and with a loop of poll and INSERT."""
-    topic, columns, file = ACTIONS.topic(road.mrf), ACTIONS.column_names, folder / "rows.txt"
+    topic, columns, file = ACTIONS.topic(pipeline.mrf), ACTIONS.column_names, folder / "rows.txt"
     names = (*columns, "kafka_offset")
-    road.warehouse.execute(f"CREATE TABLE {_TWIN} (LIKE {topic} INCLUDING ALL)".encode())
+    pipeline.warehouse.execute(f"CREATE TABLE {_TWIN} (LIKE {topic} INCLUDING ALL)".encode())
     ours: list[Run] = []
     copied, inserted = [], []
     for number in range(1, rounds + 1):
-        ours.append(road.consume("actions", rows))
+        ours.append(pipeline.consume("actions", rows))
         if not file.exists():
-            psql_copy(road.dsn, topic, names, "to", file)
-        road.empty(_TWIN)
-        copied.append(rows / psql_copy(road.dsn, _TWIN, names, "from", file))
-        road.must_hold(_TWIN, rows)
-        road.empty(_TWIN)
-        seconds = insert_loop(road.bootstrap, road.dsn, topic, _TWIN, columns, insert_rows)
+            psql_copy(pipeline.dsn, topic, names, "to", file)
+        pipeline.empty(_TWIN)
+        copied.append(rows / psql_copy(pipeline.dsn, _TWIN, names, "from", file))
+        pipeline.must_hold(_TWIN, rows)
+        pipeline.empty(_TWIN)
+        seconds = insert_loop(pipeline.bootstrap, pipeline.dsn, topic, _TWIN, columns, insert_rows)
         inserted.append(insert_rows / seconds)
-        road.must_hold(_TWIN, insert_rows)
+        pipeline.must_hold(_TWIN, insert_rows)
         say(
             f"consumer {number}/{rounds}: {ours[-1].rate:,.0f} rows/s, without start-up "
             rf"{ours[-1].working_rate:,.0f}; \copy {copied[-1]:,.0f}; INSERT loop {inserted[-1]:,.0f}"
@@ -54,18 +54,18 @@ def consumer(
     ]
 
 
-def producer(road: Road, rounds: int, runs: list[Run], say: Say) -> list[Comparison]:
+def producer(pipeline: Pipeline, rounds: int, runs: list[Run], say: Say) -> list[Comparison]:
     """Compare the producer with a loop that sends the same messages from memory."""
-    admin = AdminClient({"bootstrap.servers": road.bootstrap})
-    messages = _messages(road)
+    admin = AdminClient({"bootstrap.servers": pipeline.bootstrap})
+    messages = _messages(pipeline)
     ours: list[Run] = []
     bare = []
     for number in range(1, rounds + 1):
-        road.move_to(f"mrf{number + 1}")
-        ours.append(road.produce("actions"))
+        pipeline.move_to(f"mrf{number + 1}")
+        ours.append(pipeline.produce("actions"))
         topic = f"bench_{number}"
         wait_for(admin.create_topics([NewTopic(topic, PARTITIONS, 1)])[topic])
-        bare.append(len(messages) / bare_produce(road.bootstrap, topic, messages))
+        bare.append(len(messages) / bare_produce(pipeline.bootstrap, topic, messages))
         say(
             f"producer {number}/{rounds}: {ours[-1].rate:,.0f} rows/s, without start-up "
             f"{ours[-1].working_rate:,.0f}; bare loop {bare[-1]:,.0f}"
@@ -78,19 +78,19 @@ def producer(road: Road, rounds: int, runs: list[Run], say: Say) -> list[Compari
     ]
 
 
-def memory(road: Road, rows: int, folder: Path, runs: list[Run], say: Say) -> None:
+def memory(pipeline: Pipeline, rows: int, folder: Path, runs: list[Run], say: Say) -> None:
     """Let every service handle all rows of both streams."""
     say("memory: all services on all rows of both streams")
-    runs.append(road.produce("nature"))
-    runs.append(road.consume("nature", road.newest("nature")))
-    runs.append(road.consume("actions", rows))
-    runs.append(road.audit())
-    runs.append(road.export(folder, rows))
+    runs.append(pipeline.produce("nature"))
+    runs.append(pipeline.consume("nature", pipeline.newest("nature")))
+    runs.append(pipeline.consume("actions", rows))
+    runs.append(pipeline.audit())
+    runs.append(pipeline.export(folder, rows))
 
 
-def _messages(road: Road) -> list[tuple[bytes, bytes]]:
+def _messages(pipeline: Pipeline) -> list[tuple[bytes, bytes]]:
     """Return key and value of every row of actions.db, as the producer sends them."""
-    file = BotFile(road.data / "actions.db", ACTIONS, road.mrf)
+    file = BotFile(pipeline.data / "actions.db", ACTIONS, pipeline.mrf)
     (identity,) = file.identities()
     offset = nothing_sent(identity)
     messages: list[tuple[bytes, bytes]] = []

@@ -48,7 +48,7 @@ def test_messages_survive_stop_and_kill(tmp_path: Path) -> None:
         assert receive(kafka, 2) == ["before the stop", "before the kill"]
 
 
-def test_a_start_that_fails_quotes_the_log(tmp_path: Path) -> None:
+def test_a_failed_start_quotes_the_log(tmp_path: Path) -> None:
     kafka = Kafka(tmp_path, settings={"log.retention.ms": "soon"})
     with pytest.raises(DevstackError, match=r"Invalid value soon for configuration log\.retention\.ms"):
         kafka.start()

@@ -37,7 +37,7 @@ def owner(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems don't tell children that a parent ended")
-def test_servers_end_with_a_killed_owner(owner: subprocess.Popen[str], tmp_path: Path) -> None:
+def test_servers_exit_when_their_owner_is_killed(owner: subprocess.Popen[str], tmp_path: Path) -> None:
     assert owner.stdout is not None
     kafka, postgres = (psutil.Process(int(pid)) for pid in owner.stdout.readline().split())
     with psycopg.connect(Postgres(tmp_path / "postgres").dsn) as connection:

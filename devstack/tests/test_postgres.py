@@ -42,7 +42,7 @@ def test_rows_survive_stop_and_kill(tmp_path: Path) -> None:
         assert value(postgres, "SELECT count(*) FROM greetings") == 2
 
 
-def test_settings_are_those_of_a_warehouse_that_loses_nothing(tmp_path: Path) -> None:
+def test_settings_are_durable_and_can_be_overridden(tmp_path: Path) -> None:
     with Postgres(tmp_path, settings={"lock_timeout": "7s"}) as postgres:
         shown = {
             name: value(postgres, f"SHOW {name}")
@@ -58,7 +58,7 @@ def test_settings_are_those_of_a_warehouse_that_loses_nothing(tmp_path: Path) ->
         assert value(postgres, "SELECT lower('МРФ')") == "мрф"
 
 
-def test_tcp_needs_the_password_that_the_dsn_points_to(tmp_path: Path) -> None:
+def test_tcp_connections_need_the_password(tmp_path: Path) -> None:
     with Postgres(tmp_path, tcp=True) as postgres:
         assert conninfo_to_dict(postgres.dsn)["host"] == "127.0.0.1"
         assert "password" not in conninfo_to_dict(postgres.dsn)
@@ -67,19 +67,19 @@ def test_tcp_needs_the_password_that_the_dsn_points_to(tmp_path: Path) -> None:
             psycopg.connect(make_conninfo(postgres.dsn, passfile="/dev/null"))
 
 
-def test_a_directory_too_deep_for_a_socket(tmp_path: Path) -> None:
+def test_a_path_too_long_for_a_socket(tmp_path: Path) -> None:
     with Postgres(tmp_path / ("d" * 100)) as postgres:
         assert value(postgres, "SELECT 1") == 1
 
 
-def test_a_directory_in_use_is_left_alone(tmp_path: Path) -> None:
+def test_a_directory_in_use_is_refused(tmp_path: Path) -> None:
     with Postgres(tmp_path) as postgres:
         with pytest.raises(DevstackError, match="in use by another run"):
             Postgres(tmp_path).start()
         assert value(postgres, "SELECT 1") == 1
 
 
-def test_a_directory_that_cannot_be_used(tmp_path: Path) -> None:
+def test_an_unusable_directory_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(DevstackError, match="take another directory"):
         Postgres(tmp_path / "file")

@@ -9,19 +9,19 @@ from typing import NamedTuple
 
 from tests.chaos.faults.disks import fill_the_workbooks_disk
 from tests.chaos.faults.files import restore_a_bots_file_from_an_older_copy
-from tests.chaos.faults.identities import replace_a_bots_file_by_one_with_two_identities
-from tests.chaos.faults.logs import make_a_topic_again
+from tests.chaos.faults.identities import replace_a_bots_file_with_one_that_has_two_identities
+from tests.chaos.faults.logs import recreate_a_topic
 from tests.chaos.faults.network import kill_consumers_on_a_slow_network, kill_producers_on_a_slow_network
 from tests.chaos.faults.processes import (
-    freeze_a_consumer_in_mid_load_until_its_partitions_are_given_away,
+    freeze_a_consumer_in_mid_load_until_its_partitions_are_reassigned,
     kill_a_consumer_in_mid_load,
     kill_producers,
     run_a_second_producer,
 )
 from tests.chaos.faults.rows import repair_rejects
 from tests.chaos.faults.topics import (
+    add_partitions_to_a_topic,
     let_retention_overtake_the_consumers,
-    raise_the_number_of_partitions,
     send_foreign_messages,
 )
 from tests.chaos.faults.transactions import (
@@ -72,7 +72,7 @@ MUTANTS = (
                 "CHECK (end_offset >= start_offset)",
             )
         ],
-        faults=(freeze_a_consumer_in_mid_load_until_its_partitions_are_given_away,) * 2,
+        faults=(freeze_a_consumer_in_mid_load_until_its_partitions_are_reassigned,) * 2,
     ),
     Mutant(
         "rows and ledger in transactions of their own",
@@ -156,7 +156,7 @@ MUTANTS = (
                 "        return Verdict.NEXT",
             )
         ],
-        faults=(make_a_topic_again,) * 2,
+        faults=(recreate_a_topic,) * 2,
     ),
     Mutant(
         "a page begins with the row before it",
@@ -221,7 +221,7 @@ MUTANTS = (
                 "                for identity in reversed(identities):",
             )
         ],
-        faults=(replace_a_bots_file_by_one_with_two_identities,),
+        faults=(replace_a_bots_file_with_one_that_has_two_identities,),
     ),
     Mutant(
         "offsets are taken for numbers without gaps",
@@ -308,7 +308,7 @@ MUTANTS = (
                 "return found",
             )
         ],
-        faults=(raise_the_number_of_partitions,) * 2,
+        faults=(add_partitions_to_a_topic,) * 2,
     ),
     Mutant(
         "rows are spread anew before those sent are loaded",
@@ -317,7 +317,7 @@ MUTANTS = (
             Edit(f"{_PRODUCER}/ledger.py", "    if waiting is not None:", "    if False:"),
             Edit(f"{_PRODUCER}/repartition.py", "        if differ or is_behind:", "        if False:"),
         ],
-        faults=(raise_the_number_of_partitions,) * 2,
+        faults=(add_partitions_to_a_topic,) * 2,
     ),
     Mutant(
         "a replay is not marked",

@@ -28,7 +28,7 @@ def torture(
     mutant: Mutant | None = None,
     is_shown: bool = False,
 ) -> list[str]:
-    """Run the road under faults and return what the checker finds, nothing if the promises hold.
+    """Run the pipeline under faults and return what the checker finds, nothing if the promises hold.
 
     Args:
         folder: for data, logs and the run's history; what an earlier run left there is removed.
@@ -47,12 +47,14 @@ def torture(
         deck = mutant.faults
     history.add("seed", seed=seed, faults=len(deck), mutant=mutant.name if mutant else None)
     changes = mutated(folder / "mutant", mutant) if mutant else {}
-    with world(folder, mrfs, history, changes) as road:
-        road.start()
-        nemesis = Nemesis(road, rng)
-        nemesis.wait_until(lambda: all(map(road.has_messages, road.topics)), "the first rows in Kafka")
+    with world(folder, mrfs, history, changes) as pipeline:
+        pipeline.start()
+        nemesis = Nemesis(pipeline, rng)
+        nemesis.wait_until(
+            lambda: all(map(pipeline.has_messages, pipeline.topics)), "the first rows in Kafka"
+        )
         nemesis.torment(deck)
-        found = _judged(road, _drained(road))
+        found = _judged(pipeline, _drained(pipeline))
     for violation in found[:_MOST_SHOWN]:
         history.add("violation", what=violation)
     (folder / "violations.txt").write_text("".join(f"{violation}\n" for violation in found))
@@ -60,11 +62,11 @@ def torture(
     return found
 
 
-def _judged(road: World, evidence: Sequence[Evidence]) -> list[str]:
+def _judged(pipeline: World, evidence: Sequence[Evidence]) -> list[str]:
     """Return what is wrong by the checker, by other readers of the same things, and by the faults."""
-    found = road.findings + road.crew.refusals
+    found = pipeline.findings + pipeline.crew.refusals
     for topic in evidence:
-        road.history.add(
+        pipeline.history.add(
             "checked",
             topic=topic.topic,
             messages=sum(map(len, topic.logs)),
@@ -77,30 +79,34 @@ def _judged(road: World, evidence: Sequence[Evidence]) -> list[str]:
             gaps_accepted=len(topic.losses.gaps),
         )
         found += violations(topic)
-    found += dump.disagreements(evidence, road.kafka.directory / "data", road.kafka.bootstrap_servers)
-    found += audits.disagreements(road, evidence)
+    found += dump.disagreements(evidence, pipeline.kafka.directory / "data", pipeline.kafka.bootstrap_servers)
+    found += audits.disagreements(pipeline, evidence)
     for topic in evidence:
-        found += tampering.unnoticed(road, topic)
+        found += tampering.unnoticed(pipeline, topic)
     return found
 
 
-def _drained(road: World) -> list[Evidence]:
+def _drained(pipeline: World) -> list[Evidence]:
     """End the bots, wait until everything has arrived, end the services, and return the evidence."""
-    for bot in road.crew["bot"]:
-        road.crew.retire(bot)
+    for bot in pipeline.crew["bot"]:
+        pipeline.crew.retire(bot)
     deadline = time.monotonic() + _DRAIN_SECONDS
-    while not all(evidence.is_drained() for evidence in _gathered(road)):
+    while not all(evidence.is_drained() for evidence in _gathered(pipeline)):
         if time.monotonic() > deadline:
-            road.find(f"not everything was loaded within {_DRAIN_SECONDS} s of the last fault")
+            pipeline.find(f"not everything was loaded within {_DRAIN_SECONDS} s of the last fault")
             break
         time.sleep(1.0)
-    road.history.add("drained")
-    road.crew.dismiss()
-    return list(_gathered(road))
+    pipeline.history.add("drained")
+    pipeline.crew.dismiss()
+    return list(_gathered(pipeline))
 
 
-def _gathered(road: World) -> Iterator[Evidence]:
-    for topic in road.topics:
+def _gathered(pipeline: World) -> Iterator[Evidence]:
+    for topic in pipeline.topics:
         yield gather(
-            topic, road.file(topic), road.kafka.bootstrap_servers, road.postgres.dsn, road.losses[topic]
+            topic,
+            pipeline.file(topic),
+            pipeline.kafka.bootstrap_servers,
+            pipeline.postgres.dsn,
+            pipeline.losses[topic],
         )

@@ -20,7 +20,7 @@ every_rendering = pytest.mark.parametrize("files", RENDERINGS)
 
 
 @every_rendering
-def test_kubernetes_knows_every_field(files: tuple[Path, ...]) -> None:
+def test_manifests_match_the_kubernetes_schemas(files: tuple[Path, ...]) -> None:
     kubeconform, schemas = tool("kubeconform"), os.environ.get("KUBECONFORM_SCHEMAS")
     if kubeconform is None:
         pytest.skip("kubeconform is not there: put it on PATH, or say where it is by KUBECONFORM")
@@ -43,7 +43,7 @@ def test_lint_finds_nothing(files: tuple[Path, ...]) -> None:
 
 
 @every_rendering
-def test_every_pod_passes_the_level_restricted(files: tuple[Path, ...]) -> None:
+def test_every_pod_meets_the_restricted_pod_security_standard(files: tuple[Path, ...]) -> None:
     for name, template in Rendered(*files).pods():
         spec = template["spec"]
         assert spec["securityContext"]["runAsNonRoot"] is True, name
@@ -57,7 +57,7 @@ def test_every_pod_passes_the_level_restricted(files: tuple[Path, ...]) -> None:
 
 
 @every_rendering
-def test_no_pod_talks_to_the_cluster_or_hears_of_its_neighbours(files: tuple[Path, ...]) -> None:
+def test_no_pod_has_an_api_token_or_service_variables(files: tuple[Path, ...]) -> None:
     for name, template in Rendered(*files).pods():
         assert template["spec"]["automountServiceAccountToken"] is False, name
         # A Service named kafka would bring KAFKA_PORT, which the Kafka client refuses.
@@ -74,7 +74,7 @@ def test_every_container_bounds_its_memory(files: tuple[Path, ...]) -> None:
 
 
 @every_rendering
-def test_whatever_a_pod_refers_to_is_made_or_named_in_the_values(files: tuple[Path, ...]) -> None:
+def test_every_object_a_pod_refers_to_is_rendered_or_named_in_the_values(files: tuple[Path, ...]) -> None:
     rendered = Rendered(*files)
     values = "".join(file.read_text(encoding="utf-8") for file in files)
     for name, template in rendered.pods():
@@ -107,7 +107,7 @@ def test_nothing_secret_is_in_the_manifests(files: tuple[Path, ...]) -> None:
 
 
 @every_rendering
-def test_every_port_has_probes_that_ask_for_it(files: tuple[Path, ...]) -> None:
+def test_every_port_has_probes(files: tuple[Path, ...]) -> None:
     for name, template in Rendered(*files).pods():
         ports = set()
         for container in template["spec"]["containers"]:
@@ -127,7 +127,7 @@ def test_every_port_has_probes_that_ask_for_it(files: tuple[Path, ...]) -> None:
 
 
 @pytest.mark.parametrize("file", MRF_FILES, ids=lambda file: file.stem)
-def test_an_mrf_says_only_what_differs(file: Path) -> None:
+def test_an_mrf_file_sets_only_what_differs(file: Path) -> None:
     values = yaml.safe_load(file.read_text(encoding="utf-8"))
     assert values["mrf"] == file.stem
     allowed = {
@@ -140,7 +140,7 @@ def test_an_mrf_says_only_what_differs(file: Path) -> None:
             assert values[key].keys() == parts
 
 
-def test_every_mrf_is_the_one_that_the_dags_know() -> None:
+def test_titles_and_time_zones_match_those_of_the_dags() -> None:
     config = yaml.safe_load((CHART.parents[1] / "dags" / "data2excel.yaml").read_text(encoding="utf-8"))
     ours = {}
     for file in MRF_FILES:

@@ -48,7 +48,7 @@ def ports(specs: list[Manifest], direction: str) -> set[int]:
         ("a run of the export", {DNS, WAREHOUSE}, set()),
     ],
 )
-def test_each_pod_may_do_what_it_needs(pod: str, egress: set[int], ingress: set[int]) -> None:
+def test_each_pod_may_connect_where_it_needs_to(pod: str, egress: set[int], ingress: set[int]) -> None:
     rendered = Rendered(DEFAULT, topics__repartition="true", maintain__reorganizeSchedule='"30 2 * * 0"')
     labels = {name: template["metadata"]["labels"] for name, template in rendered.pods()}
     specs = policies_of(rendered, labels.get(pod, EXPORT_RUN))
@@ -57,7 +57,7 @@ def test_each_pod_may_do_what_it_needs(pod: str, egress: set[int], ingress: set[
     assert ports(specs, "ingress") == ingress
 
 
-def test_every_pod_is_denied_what_nothing_allows() -> None:
+def test_every_pod_is_denied_by_default() -> None:
     rendered = Rendered()
     deny = rendered.one("NetworkPolicy", "mrf1-deny")["spec"]
     assert deny.keys() == {"podSelector", "policyTypes"}
@@ -65,14 +65,14 @@ def test_every_pod_is_denied_what_nothing_allows() -> None:
         assert _selects(deny["podSelector"], template["metadata"]["labels"]), name
 
 
-def test_another_release_is_left_alone() -> None:
+def test_policies_do_not_select_another_release() -> None:
     labels = Rendered().pods()
     for _, template in labels:
         other = template["metadata"]["labels"] | {"app.kubernetes.io/instance": "mrf2"}
         assert policies_of(Rendered(), other) == []
 
 
-def test_peers_and_ports_by_values() -> None:
+def test_peers_and_ports_can_be_set() -> None:
     peer = '[{"ipBlock": {"cidr": "10.1.2.0/24"}}]'
     rendered = Rendered(
         DEFAULT,

@@ -29,7 +29,7 @@ def pod_specs(documents: list[Manifest]) -> list[Any]:
     return [d["spec"]["template"]["spec"] for d in documents if d["kind"] in ("Deployment", "StatefulSet")]
 
 
-def test_kubernetes_knows_every_field() -> None:
+def test_manifests_match_the_kubernetes_schemas() -> None:
     kubeconform, schemas = tool("kubeconform"), os.environ.get("KUBECONFORM_SCHEMAS")
     if kubeconform is None:
         pytest.skip("kubeconform is not there: put it on PATH, or say where it is by KUBECONFORM")
@@ -53,7 +53,7 @@ def test_lint_finds_nothing() -> None:
 
 
 @pytest.mark.parametrize("part", PARTS)
-def test_a_part_can_be_left_out_alone(part: str) -> None:
+def test_a_part_can_be_disabled_alone(part: str) -> None:
     left = {document["metadata"]["name"] for document in objects(f"{part}.enabled=false")}
     assert not any(name.startswith(f"platform-{part}") for name in left)
     for other in PARTS:
@@ -78,7 +78,7 @@ def test_the_image_of_a_part_is_pinned_and_can_be_replaced(part: str) -> None:
     assert ("registry.example.com/x:t7", "Always") in theirs
 
 
-def test_every_pod_passes_the_level_restricted() -> None:
+def test_every_pod_meets_the_restricted_pod_security_standard() -> None:
     specs = pod_specs(objects())
     assert len(specs) == len(PARTS)
     for spec in specs:
@@ -91,7 +91,7 @@ def test_every_pod_passes_the_level_restricted() -> None:
             assert context["capabilities"] == {"drop": ["ALL"]}
 
 
-def test_a_part_with_a_secret_of_the_user_s_makes_none() -> None:
+def test_a_part_with_an_existing_secret_creates_none() -> None:
     made = {
         document["metadata"]["name"]
         for document in objects(
@@ -103,7 +103,7 @@ def test_a_part_with_a_secret_of_the_user_s_makes_none() -> None:
     assert made == set()
 
 
-def test_passwords_are_in_secrets_alone_and_never_the_same_twice() -> None:
+def test_passwords_are_only_in_secrets_and_differ_in_every_rendering() -> None:
     passwords = []
     for _ in range(2):
         documents = objects()
@@ -127,7 +127,7 @@ def test_a_typo_is_refused() -> None:
     assert "enable" in done.stderr
 
 
-def test_the_dags_pods_run_where_the_releases_are() -> None:
+def test_the_pods_of_the_dags_run_in_the_namespace_of_the_releases() -> None:
     (config,) = (
         yaml.safe_load(document["data"]["data2excel.yaml"])
         for document in objects("airflow.data2excel.mrfs.mrf2.output_claim=elsewhere")

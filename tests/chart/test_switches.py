@@ -26,7 +26,7 @@ def test_the_objects_of_a_release() -> None:
     assert containers == ["generator", "producer-actions", "producer-nature"]
 
 
-def test_as_little_as_possible() -> None:
+def test_the_objects_of_a_minimal_release() -> None:
     rendered = Rendered(CI / "minimal-values.yaml")
     assert rendered.kinds() == {"ConfigMap", "Deployment", "Pod", "Service", "ServiceAccount", "StatefulSet"}
     assert rendered.names("Deployment") == {"mrf1-consumer-actions", "mrf1-consumer-nature"}
@@ -67,7 +67,7 @@ def test_a_typo_or_a_secret_is_refused_by_name(value: str, complaint: str) -> No
         ("kafka.existingSecret=kafka", "warehouse: set dsn"),
     ],
 )
-def test_what_is_missing_is_named(given: str, complaint: str) -> None:
+def test_missing_values_are_named(given: str, complaint: str) -> None:
     done = helm("template", "mrf1", str(CHART), "--set=mrf=mrf1", f"--set={given}")
     assert done.returncode != 0
     assert complaint in done.stderr
@@ -96,7 +96,7 @@ def test_topics_come_before_tables_and_both_before_the_release() -> None:
     assert hooks == own
 
 
-def test_the_owner_maintains_by_night_and_reorganizes_when_told_to() -> None:
+def test_the_owner_maintains_nightly_and_reorganizes_if_scheduled() -> None:
     rendered = Rendered(
         CI / "sasl-values.yaml", maintain='{"foldDays": 3, "reorganizeSchedule": "30 2 * * 0"}'
     )
@@ -116,7 +116,7 @@ def test_the_owner_maintains_by_night_and_reorganizes_when_told_to() -> None:
     assert rendered.one("ConfigMap", "mrf1-config")["data"]["FOLD_DAYS"] == "3"
 
 
-def test_an_upgrade_repartitions_each_stream_when_told_to() -> None:
+def test_an_upgrade_repartitions_each_stream_if_enabled() -> None:
     rendered = Rendered(CI / "sasl-values.yaml", topics__repartition="true")
     topics = rendered.one("Job", "mrf1-topics")["metadata"]["annotations"]
     for stream in STREAMS:
@@ -171,7 +171,7 @@ def test_the_consumers_have_time_to_drain(drain: str, grace: int) -> None:
     assert rendered.one("ConfigMap", "mrf1-config")["data"]["DRAIN_SECONDS"] == drain
 
 
-def test_a_consumer_for_each_partition_unless_told_otherwise() -> None:
+def test_one_consumer_per_partition_by_default() -> None:
     def replicas(**values: str) -> list[int]:
         rendered = Rendered(DEFAULT, topics__partitions="7", **values)
         return [rendered.one("Deployment", f"mrf1-consumer-{s}")["spec"]["replicas"] for s in STREAMS]
@@ -209,7 +209,7 @@ def test_keda_scales_on_the_group_and_the_topic_of_the_stream(stream: str) -> No
     ]
 
 
-def test_keda_comes_with_a_certificate_or_with_an_authentication_that_is_there() -> None:
+def test_keda_uses_a_certificate_or_an_existing_authentication() -> None:
     rendered = Rendered(CI / "keda-values.yaml", kafka__config__KAFKA_SECURITY_PROTOCOL='"SSL"')
     targets = rendered.one("TriggerAuthentication", "mrf1-kafka")["spec"]["secretTargetRef"]
     assert [target["key"] for target in targets] == ["KAFKA_SSL_CERTIFICATE_PEM", "KAFKA_SSL_KEY_PEM"]
@@ -233,7 +233,7 @@ def test_keda_comes_with_a_certificate_or_with_an_authentication_that_is_there()
         ("kafka.bootstrapServers=", "consumer.autoscaling needs kafka.bootstrapServers"),
     ],
 )
-def test_what_keda_needs_is_named(value: str, complaint: str) -> None:
+def test_missing_values_of_keda_are_named(value: str, complaint: str) -> None:
     done = helm("template", "mrf1", str(CHART), f"--values={CI / 'keda-values.yaml'}", f"--set={value}")
     assert done.returncode != 0
     assert complaint in done.stderr
@@ -259,7 +259,7 @@ def test_ca_files_are_mounted_where_the_clients_look() -> None:
     assert spec["imagePullSecrets"] == [{"name": "registry-login"}]
 
 
-def test_each_role_has_a_client_certificate_of_its_own_for_the_warehouse() -> None:
+def test_each_role_has_its_own_client_certificate_for_the_warehouse() -> None:
     rendered = Rendered(CI / "sasl-values.yaml", warehouse__clientCertificate__auditSecret='""')
     pods = {
         ("mrf1-consumer-actions", "consumer"): "loader-tls",
@@ -279,7 +279,7 @@ def test_each_role_has_a_client_certificate_of_its_own_for_the_warehouse() -> No
     assert "warehouse-certificate" not in {mount["name"] for mount in sending["volumeMounts"]}
 
 
-def test_a_real_bot_takes_the_generators_place() -> None:
+def test_a_real_bot_replaces_the_generator() -> None:
     rendered = Rendered(CI / "real-bot-values.yaml")
     spec = rendered.pod("mrf1-bot")
     assert [c["name"] for c in spec["containers"]] == ["producer-actions", "producer-nature", "bot"]
@@ -289,7 +289,7 @@ def test_a_real_bot_takes_the_generators_place() -> None:
     assert {"name": "data", "persistentVolumeClaim": {"claimName": "bot-files"}} in audit["volumes"]
 
 
-def test_a_backfill_is_done_once_and_before_the_bot_starts() -> None:
+def test_a_backfill_runs_once_before_the_bot_starts() -> None:
     rendered = Rendered(CI / "backfill-values.yaml")
     (container,) = rendered.pod("mrf1-bot")["initContainers"]
     assert container["args"] == ["backfill", "--if-new", "--rows", "180000", "--days", "30"]
@@ -305,7 +305,7 @@ def test_the_audit_runs_where_the_files_are() -> None:
     assert audit["nodeSelector"] == rendered.pod("mrf1-bot")["nodeSelector"]
 
 
-def test_own_nodes_labels_variables_and_volumes() -> None:
+def test_custom_placement_labels_variables_and_volumes() -> None:
     rendered = Rendered(CI / "placement-values.yaml")
     for name, template in rendered.pods():
         spec = template["spec"]
@@ -328,7 +328,7 @@ def test_own_nodes_labels_variables_and_volumes() -> None:
     assert workbooks["spec"]["accessModes"] == ["ReadWriteMany"]
 
 
-def test_the_workbooks_outlive_the_release_unless_told_otherwise() -> None:
+def test_the_workbooks_outlive_the_release_by_default() -> None:
     def annotations(**values: str) -> dict[str, str]:
         claim = Rendered(DEFAULT, **values).one("PersistentVolumeClaim", "mrf1-workbooks")
         found: dict[str, str] = claim["metadata"].get("annotations", {})
@@ -338,7 +338,7 @@ def test_the_workbooks_outlive_the_release_unless_told_otherwise() -> None:
     assert annotations(exporter__workbooks__retain="false") == {}
 
 
-def test_airflow_may_run_pods_here_and_nothing_else() -> None:
+def test_airflow_may_run_pods_in_the_namespace_and_nothing_else() -> None:
     rendered = Rendered(DEFAULT, airflow__serviceAccounts='[{"name": "a", "namespace": "b"}, {"name": "c"}]')
     rules = {tuple(r["resources"]): r["verbs"] for r in rendered.one("Role", "mrf1-airflow")["rules"]}
     assert rules.keys() == {("pods",), ("pods/log",), ("events",)}
@@ -357,7 +357,7 @@ def test_the_notes_hold_the_mrfs_entry_for_the_dags() -> None:
     assert {"title", "timezone", "service_account", "output_claim", "warehouse_secret", "namespace"} <= keys
 
 
-def test_a_prometheus_without_the_operator_finds_annotations() -> None:
+def test_pods_are_annotated_for_a_prometheus_without_the_operator() -> None:
     def annotated(*files: Path) -> set[str]:
         key = "prometheus.io/scrape"
         return {
@@ -373,7 +373,7 @@ def test_a_prometheus_without_the_operator_finds_annotations() -> None:
     assert annotated(CI / "monitoring-values.yaml") == set()
 
 
-def test_the_pod_monitor_asks_every_port() -> None:
+def test_the_pod_monitor_scrapes_every_port() -> None:
     rendered = Rendered(CI / "monitoring-values.yaml")
     monitor = rendered.one("PodMonitor", "mrf1")
     assert monitor["metadata"]["labels"]["release"] == "prometheus"
@@ -388,7 +388,7 @@ def test_the_pod_monitor_asks_every_port() -> None:
     assert asked == ports
 
 
-def test_each_release_has_a_dashboard_of_its_own() -> None:
+def test_each_release_has_its_own_dashboard() -> None:
     rendered = Rendered(CI / "monitoring-values.yaml", title='"Центр"')
     config = rendered.one("ConfigMap", "mrf1-dashboard")["metadata"]
     assert config["labels"]["grafana_dashboard"] == "1"
@@ -399,7 +399,7 @@ def test_each_release_has_a_dashboard_of_its_own() -> None:
     assert variable["current"] == {"text": "mrf1", "value": "mrf1"}
 
 
-def test_metrics_that_are_asked_for_exist() -> None:
+def test_queried_metrics_exist() -> None:
     made = set()
     for file in CHART.parents[1].glob("services/*/src/**/*.py"):
         made |= set(re.findall(r'"(crmbot_[a-z_]+)"', file.read_text(encoding="utf-8")))
@@ -414,5 +414,5 @@ def test_metrics_that_are_asked_for_exist() -> None:
         assert asked <= made, name
 
 
-def test_values_have_no_effect_that_depends_on_the_time() -> None:
+def test_rendering_is_deterministic() -> None:
     assert text.__wrapped__(DEFAULT) == text.__wrapped__(DEFAULT)

@@ -429,7 +429,7 @@ def check(row: Row, ended: Ended) -> None:
 
 @pytest.mark.timeout(30)
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
-def test_is_one_line_exit_code_2_and_writes_nothing(
+def test_bad_input_prints_one_line_exits_with_2_and_writes_nothing(
     row: Row, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     row.prepare(folder)
@@ -440,7 +440,7 @@ def test_is_one_line_exit_code_2_and_writes_nothing(
 
 @pytest.mark.timeout(30)
 @pytest.mark.parametrize("command", [name for name, reads in READS.items() if reads.http])
-def test_a_port_that_is_taken(command: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_port_in_use(command: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("", 0)) as taken:
         port = str(taken.getsockname()[1])
         row = Row(command, [], {"HTTP_PORT": port}, f"HTTP_PORT {port} cannot be opened")

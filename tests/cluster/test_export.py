@@ -26,6 +26,6 @@ def test_the_workbook_is_on_the_volume_and_opens(stream: str, exported_after: fl
 
 
 @pytest.mark.usefixtures("exported_after")
-def test_only_pods_of_failed_tries_are_kept(mrf2: Release) -> None:
+def test_only_pods_of_failed_attempts_are_kept(mrf2: Release) -> None:
     selector = f"app.kubernetes.io/name=crmbot-exporter,app.kubernetes.io/instance={mrf2.mrf}"
     assert [pod for pod in pods(selector) if pod["status"]["phase"] != "Failed"] == []

@@ -60,7 +60,7 @@ def test_only_prometheus_reaches_the_metrics(component: str, probes: None, mrf1:
     assert not connects("probe-stranger", address, 9108)
 
 
-def test_a_consumer_reaches_kafka_and_the_warehouse_alone(mrf1: Release) -> None:
+def test_a_consumer_reaches_only_kafka_and_the_warehouse(mrf1: Release) -> None:
     consumer = "deploy/mrf1-consumer-actions"
     assert connects(consumer, "platform-kafka", 9092)
     assert connects(consumer, "platform-postgresql", 5432)

@@ -5,7 +5,7 @@ from tests.cluster.prometheus import Prometheus
 from tests.cluster.release import Release
 
 
-def test_the_rows_of_both_mrfs_flow_and_are_clean(mrf1: Release, mrf2: Release) -> None:
+def test_rows_of_both_mrfs_arrive_and_the_audit_is_clean(mrf1: Release, mrf2: Release) -> None:
     for release in (mrf1, mrf2):
         release.must_flow(20)
         release.must_be_clean()

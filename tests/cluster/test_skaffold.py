@@ -22,7 +22,7 @@ def values_of_external_services(cluster: None, tmp_path: Path, monkeypatch: pyte
 
 
 @pytest.mark.parametrize("profile", PROFILES)
-def test_diagnose_finds_nothing_wrong(profile: str) -> None:
+def test_diagnose_accepts_the_profile(profile: str) -> None:
     assert "releases:" in run("skaffold", "diagnose", "--yaml-only", f"--profile={profile}")
 
 

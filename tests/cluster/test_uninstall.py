@@ -43,7 +43,7 @@ def objects_of(release: Release) -> set[str]:
     return {f"{item['kind']}/{item['metadata']['name']}" for item in found}
 
 
-def test_any_user_will_do(third: Release) -> None:
+def test_pods_run_as_an_arbitrary_user(third: Release) -> None:
     for pod in third.pods():
         security = pod["spec"]["securityContext"]
         assert security["runAsUser"] == 1000660000
@@ -52,7 +52,7 @@ def test_any_user_will_do(third: Release) -> None:
     third.must_be_clean()
 
 
-def test_uninstall_keeps_the_claims_alone(third: Release) -> None:
+def test_uninstall_keeps_only_the_claims(third: Release) -> None:
     assert f"StatefulSet/{third.mrf}-bot" in objects_of(third)
     helm("uninstall", third.mrf)
     kept = {f"PersistentVolumeClaim/{name}" for name in (f"data-{third.mrf}-bot-0", f"{third.mrf}-workbooks")}

@@ -32,7 +32,7 @@ def message(path: Path) -> str:
     return text.removeprefix(f"{path}: ")
 
 
-def test_names_follow_from_the_mrfs_unless_they_are_given(tmp_path: Path) -> None:
+def test_names_derive_from_the_mrf_unless_they_are_set(tmp_path: Path) -> None:
     path = edited(tmp_path, lambda config: config["mrfs"]["mrf2"].update(output_claim="elsewhere"))
     mrfs = load(path).mrfs
     assert (mrfs["mrf1"].output_claim, mrfs["mrf1"].service_account) == ("mrf1-workbooks", "mrf1-exporter")
@@ -106,13 +106,13 @@ def test_names_follow_from_the_mrfs_unless_they_are_given(tmp_path: Path) -> Non
         ),
     ],
 )
-def test_a_wrong_key_is_named_with_what_is_expected(
+def test_an_invalid_key_is_reported_with_what_is_expected(
     tmp_path: Path, edit: Callable[[Config], object], expected: str
 ) -> None:
     assert message(edited(tmp_path, edit)) == expected
 
 
-def test_an_unknown_key_is_told_with_the_known_ones(tmp_path: Path) -> None:
+def test_an_unknown_key_is_reported_with_the_known_ones(tmp_path: Path) -> None:
     path = edited(tmp_path, lambda config: config["mrfs"]["mrf3"].update(shedule="0 7 * * *"))
     assert message(path).startswith("mrfs.mrf3.shedule: unknown key; expected one of title, timezone, owner")
 
@@ -120,13 +120,13 @@ def test_an_unknown_key_is_told_with_the_known_ones(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "expected"), [("mrfs: [", "not YAML: "), ("", "expected a mapping with the keys")]
 )
-def test_a_file_that_is_no_mapping_is_told(tmp_path: Path, text: str, expected: str) -> None:
+def test_a_file_that_is_not_a_mapping_is_reported(tmp_path: Path, text: str, expected: str) -> None:
     path = tmp_path / "data2excel.yaml"
     path.write_text(text, encoding="utf-8")
     assert message(path).startswith(expected)
 
 
-def test_a_missing_file_is_told(tmp_path: Path) -> None:
+def test_a_missing_file_is_reported(tmp_path: Path) -> None:
     assert message(tmp_path / "absent.yaml").startswith("cannot be read: ")
 
 
@@ -139,7 +139,7 @@ def test_an_mrf_may_differ_from_the_defaults(tmp_path: Path) -> None:
     assert (configs["mrf1"].schedule, configs["mrf1"].namespace) == ("0 6 * * *", "crm-bot")
 
 
-def test_a_file_without_the_newer_keys_still_works(tmp_path: Path) -> None:
+def test_newer_keys_have_defaults(tmp_path: Path) -> None:
     newer = ("start_date", "catchup", "data_rows", "deadline_minutes")
 
     def edit(config: Config) -> None:

@@ -25,14 +25,14 @@ RUN_TIMES_UTC = {
 }
 
 
-def test_airflow_imports_a_dag_for_each_mrf_and_one_for_all_without_complaint(dag_bag: BundleDagBag) -> None:
+def test_airflow_imports_a_dag_for_each_mrf_and_one_for_all_without_warnings(dag_bag: BundleDagBag) -> None:
     assert dag_bag.import_errors == {}
     assert dag_bag.captured_warnings == {}
     assert set(dag_bag.dags) == {f"data2excel_{mrf}" for mrf in [*RUN_TIMES_UTC, "russia"]}
 
 
 @pytest.mark.parametrize("mrf", RUN_TIMES_UTC)
-def test_the_scheduler_runs_it_daily_at_six_in_its_own_time_zone(dag_bag: BundleDagBag, mrf: str) -> None:
+def test_the_scheduler_runs_each_dag_daily_at_six_in_its_time_zone(dag_bag: BundleDagBag, mrf: str) -> None:
     timezone, run_time = RUN_TIMES_UTC[mrf]
     # What the scheduler works with: the DAG as it comes back from the metadata database.
     dag = DagSerialization.deserialize_dag(DagSerialization.serialize_dag(dag_bag.dags[f"data2excel_{mrf}"]))
@@ -79,7 +79,7 @@ def test_all_russia_follows_the_publication_of_every_mrf(dag_bag: BundleDagBag) 
     assert published == {f"crmbot_workbooks_{mrf}" for mrf in RUN_TIMES_UTC}
 
 
-def test_catching_up_starts_with_the_first_interval(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_catchup_starts_with_the_first_interval(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = (DAGS / "data2excel.yaml").read_text(encoding="utf-8").replace("catchup: false", "catchup: true")
     path = tmp_path / "data2excel.yaml"
     path.write_text(text, encoding="utf-8")
@@ -93,7 +93,7 @@ def test_catching_up_starts_with_the_first_interval(tmp_path: Path, monkeypatch:
     assert first.run_after == datetime(2026, 1, 2, 3, tzinfo=UTC)
 
 
-def test_the_interface_says_whose_dag_it_is_and_what_it_does(dag_bag: BundleDagBag) -> None:
+def test_the_web_interface_shows_owner_and_documentation(dag_bag: BundleDagBag) -> None:
     dag = dag_bag.dags["data2excel_mrf3"]
     assert dag.tags == {"crm-bot", "data2excel", "mrf3"}
     assert "Волга" in dag.dag_display_name

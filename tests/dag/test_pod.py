@@ -54,13 +54,13 @@ def pods(cluster: Callable[[str], PodApi], dag_bag: BundleDagBag, metadata_db: N
 TASKS = pytest.mark.parametrize("task", ["marts", "export_actions", "export_nature", "publish"])
 
 
-def test_a_run_asks_for_one_pod_per_task(pods: dict[str, Manifest]) -> None:
+def test_a_run_creates_one_pod_per_task(pods: dict[str, Manifest]) -> None:
     assert pods.keys() == {"marts", "export_actions", "export_nature", "publish"}
     first, *_, last = pods
     assert (first, last) == ("marts", "publish")
 
 
-def test_every_pod_works_for_the_same_run_and_day(pods: dict[str, Manifest]) -> None:
+def test_every_pod_gets_the_same_run_and_day(pods: dict[str, Manifest]) -> None:
     arguments = {task: pod["spec"]["containers"][0]["args"] for task, pod in pods.items()}
     run_id = arguments["publish"][4]
     run = ["--mrf", "mrf5", "--run-id", run_id]
@@ -135,7 +135,7 @@ def test_certificates_for_the_warehouse_are_mounted_where_libpq_looks(
 
 
 @TASKS
-def test_the_pod_fits_the_restricted_pod_security_level(pods: dict[str, Manifest], task: str) -> None:
+def test_the_pod_meets_the_restricted_pod_security_standard(pods: dict[str, Manifest], task: str) -> None:
     spec = pods[task]["spec"]
     assert spec["securityContext"] == {
         "runAsNonRoot": True,
@@ -159,7 +159,7 @@ def test_the_pod_fits_the_restricted_pod_security_level(pods: dict[str, Manifest
     }
 
 
-def test_all_russia_asks_for_one_pod(
+def test_all_russia_creates_one_pod(
     cluster: Callable[[str], PodApi], dag_bag: BundleDagBag, metadata_db: None
 ) -> None:
     with served(cluster("exit 0")) as api:
@@ -185,7 +185,7 @@ class _Chat(BaseHTTPRequestHandler):
         """Keep the requests out of the test's output."""
 
 
-def test_a_failure_is_told_to_the_chat(
+def test_a_failure_is_posted_to_the_chat(
     cluster: Callable[[str], PodApi],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -216,7 +216,7 @@ def test_a_failure_is_told_to_the_chat(
     assert "/hook/secret" not in "".join(capfd.readouterr())
 
 
-def test_a_failed_export_fails_the_run_tells_why_and_keeps_its_pod(
+def test_a_failed_export_fails_the_run_logs_the_reason_and_keeps_its_pod(
     cluster: Callable[[str], PodApi],
     dag_bag: BundleDagBag,
     metadata_db: None,

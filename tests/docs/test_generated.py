@@ -17,14 +17,14 @@ def test_is_up_to_date(path: Path) -> None:
     assert is_same, f"{path.relative_to(ROOT)} is stale: run make docs"
 
 
-def test_every_service_is_there() -> None:
+def test_every_service_is_documented() -> None:
     page = DOCUMENTS[ROOT / "docs" / "commands.md"]
     services = {path.name for path in (ROOT / "services").iterdir() if (path / "pyproject.toml").exists()}
     assert services == set(re.findall(r"^## crmbot-(\w+)$", page, re.MULTILINE))
     assert "### crmbot-consumer rejects replay\n" in page
 
 
-def test_env_example_sets_what_is_required_and_holds_no_password() -> None:
+def test_env_example_sets_required_settings_and_no_password() -> None:
     text = DOCUMENTS[ROOT / ".env.example"]
     lines = dict(re.findall(r"^(?:# )?([A-Z][A-Z_]+)=(.*)$", text, re.MULTILINE))
     assert set(re.findall(r"^([A-Z_]+)=", text, re.MULTILINE)) == {"MRF", "STREAM", "KAFKA_BOOTSTRAP_SERVERS"}

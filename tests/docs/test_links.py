@@ -34,7 +34,7 @@ def anchors(page: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_links_lead_somewhere(page: Path) -> None:
+def test_link_targets_exist(page: Path) -> None:
     lost = []
     for name, anchor in _LINK.findall(_CODE.sub("", page.read_text(encoding="utf-8"))):
         target = (page.parent / name).resolve() if name else page
@@ -43,7 +43,7 @@ def test_links_lead_somewhere(page: Path) -> None:
     assert lost == []
 
 
-def test_what_exactly_once_names_exists() -> None:
+def test_tests_and_faults_named_in_exactly_once_exist() -> None:
     text = (ROOT / "docs" / "exactly-once.md").read_text(encoding="utf-8")
     rows = [line for line in text.splitlines() if re.match(r"\| \d+ \|", line)]
     named = {name for row in rows for name in re.findall(r"`(\w+)`", row.rpartition(" | ")[2])}

@@ -84,7 +84,7 @@ def refused_by_model(stream: Stream, message: dict[str, Any]) -> set[str]:
 
 
 @pytest.mark.parametrize("stream", STREAMS.values(), ids=lambda stream: stream.name)
-def test_schema_is_valid_and_says_its_draft(stream: Stream) -> None:
+def test_schema_is_valid_and_declares_its_draft(stream: Stream) -> None:
     schema = schema_of(stream)
     assert schema["$schema"] == Draft202012Validator.META_SCHEMA["$id"]
     Draft202012Validator.check_schema(schema)
@@ -108,7 +108,7 @@ def test_broken_messages_are_refused_for_the_same_field(stream: Stream, field: s
 
 
 @pytest.mark.parametrize(("name", "field", "value"), BROKEN_IN_ONE, ids=lambda value: str(value)[:20])
-def test_fields_of_one_stream_are_refused_alike(name: str, field: str, value: object) -> None:
+def test_invalid_fields_of_one_stream_are_refused(name: str, field: str, value: object) -> None:
     stream = stream_named(name)
     message = changed(stream, field, value)
     assert refused_by_schema(stream, message) == {field}

@@ -1,4 +1,4 @@
-"""A road of its own for every test, on the session's broker and warehouse (fixtures of devstack)."""
+"""A pipeline of its own for every test, on the session's broker and warehouse (fixtures of devstack)."""
 
 import itertools
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ import pytest
 from devstack.certificates import Authority
 from devstack.kafka import Kafka
 from devstack.postgres import Postgres
-from tests.integration.road import Road
+from tests.integration.pipeline import Pipeline
 
 _NUMBERS = itertools.count(1)
 
@@ -21,10 +21,10 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 
 @pytest.fixture
-def road(kafka: Kafka, postgres: Postgres, tmp_path: Path) -> Iterator[Road]:
+def pipeline(kafka: Kafka, postgres: Postgres, tmp_path: Path) -> Iterator[Pipeline]:
     """An MRF of its own, with topics and tables but no bot yet."""
-    road = Road(f"mrf{next(_NUMBERS)}", tmp_path, kafka.bootstrap_servers, postgres.dsn).set_up()
+    pipeline = Pipeline(f"mrf{next(_NUMBERS)}", tmp_path, kafka.bootstrap_servers, postgres.dsn).set_up()
     try:
-        yield road
+        yield pipeline
     finally:
-        road.close()
+        pipeline.close()

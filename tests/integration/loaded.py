@@ -1,4 +1,4 @@
-"""A bot's files and the tables as the road leaves them, written directly: so that a test can spoil them."""
+"""A bot's files and its loaded tables, written directly so that tests can tamper with them."""
 
 import json
 import sqlite3
@@ -28,7 +28,7 @@ TEXT = 'Иван "Ваня" Иванов\\1'
 
 
 @dataclass
-class LoadedRoad:
+class LoadedPipeline:
     """actions.db of one MRF, an empty nature.db, and their tables."""
 
     dsn: str
@@ -42,7 +42,7 @@ class LoadedRoad:
     def topic(self) -> str:
         return ACTIONS.topic(self.mrf)
 
-    def set_up(self) -> "LoadedRoad":
+    def set_up(self) -> "LoadedPipeline":
         """Make the files, with a first identity and no rows, and the tables."""
         migrate(MigrateSettings(warehouse_dsn=self.dsn, mrf=self.mrf))
         for stream in STREAMS.values():

@@ -18,7 +18,7 @@ from psycopg.conninfo import make_conninfo
 from crmbot_producer.audit.result import StreamAudit
 from crmbot_producer.cli import cli
 from devstack.postgres import Postgres
-from tests.integration.loaded import SOURCE, LoadedRoad, as_bytes
+from tests.integration.loaded import SOURCE, LoadedPipeline, as_bytes
 
 OTHER = "0b57aaaa-4d4e-4d0c-9d0c-6d6f3f0f2a22"
 _NUMBERS = itertools.count(1)
@@ -33,29 +33,29 @@ def dsn(postgres: Postgres) -> str:
 
 
 @pytest.fixture
-def road(dsn: str, tmp_path: Path) -> LoadedRoad:
-    return LoadedRoad(dsn, f"mrf{next(_NUMBERS)}", tmp_path).set_up()
+def pipeline(dsn: str, tmp_path: Path) -> LoadedPipeline:
+    return LoadedPipeline(dsn, f"mrf{next(_NUMBERS)}", tmp_path).set_up()
 
 
 @pytest.fixture
-def loaded(road: LoadedRoad) -> LoadedRoad:
+def loaded(pipeline: LoadedPipeline) -> LoadedPipeline:
     """Thirty rows in the file and in the table."""
-    road.write(range(1, 31))
-    road.load(range(1, 31))
-    return road
+    pipeline.write(range(1, 31))
+    pipeline.load(range(1, 31))
+    return pipeline
 
 
 def kinds(result: StreamAudit) -> dict[str, int]:
     return dict(result.counts.items())
 
 
-def put(loaded: LoadedRoad, message: dict[str, Any], offset: int) -> object:
+def put(loaded: LoadedPipeline, message: dict[str, Any], offset: int) -> object:
     """Insert a row that nobody sent; returns something, for use in a lambda."""
     loaded.insert(message, offset)
     return message
 
 
-def row(loaded: LoadedRoad, number: int) -> dict[str, Any]:
+def row(loaded: LoadedPipeline, number: int) -> dict[str, Any]:
     """Return a row of the table as a message, in another event."""
     names = [
         name
@@ -69,7 +69,7 @@ def row(loaded: LoadedRoad, number: int) -> dict[str, Any]:
     return found | {"event_id": str(uuid4())}
 
 
-def test_what_is_as_it_should_be_is_clean(loaded: LoadedRoad) -> None:
+def test_an_intact_warehouse_is_clean(loaded: LoadedPipeline) -> None:
     for result in (loaded.audit(), loaded.audit_warehouse()):
         assert result.is_clean, result
         assert (result.counts, result.notes, result.rows_in_warehouse) == ({}, [], 30)
@@ -77,49 +77,57 @@ def test_what_is_as_it_should_be_is_clean(loaded: LoadedRoad) -> None:
     assert loaded.audit_warehouse().rows_in_file is None
 
 
-# What somebody does to the table, and what the audit finds. Case 11 of the issue, among others.
-CHEATS: dict[str, tuple[Callable[[LoadedRoad], object], dict[str, int]]] = {
+# Changes made to the table by hand, and what the audit reports.
+TAMPERING: dict[str, tuple[Callable[[LoadedPipeline], object], dict[str, int]]] = {
     "a row is missing": (
-        lambda road: road.query("DELETE FROM {actions} WHERE transaction_id = 7"),
+        lambda pipeline: pipeline.query("DELETE FROM {actions} WHERE transaction_id = 7"),
         {"missing": 1},
     ),
     "a forged row in place of a missing one": (
-        lambda road: (
-            forged := row(road, 7),
-            road.query("DELETE FROM {actions} WHERE transaction_id = 7"),
-            put(road, forged, 6),
+        lambda pipeline: (
+            forged := row(pipeline, 7),
+            pipeline.query("DELETE FROM {actions} WHERE transaction_id = 7"),
+            put(pipeline, forged, 6),
         ),
         {"missing": 1, "extra": 1},
     ),
-    "a forged row beside the real one": (lambda road: put(road, row(road, 7), 6), {"extra": 1}),
+    "a forged row beside the real one": (lambda pipeline: put(pipeline, row(pipeline, 7), 6), {"extra": 1}),
     "ids above the newest": (
-        lambda road: [put(road, row(road, 7) | {"transaction_id": id_}, 99) for id_ in (31, 2**62)],
+        lambda pipeline: [
+            put(pipeline, row(pipeline, 7) | {"transaction_id": id_}, 99) for id_ in (31, 2**62)
+        ],
         {"extra": 2},
     ),
     "ids below 1": (
-        lambda road: [put(road, row(road, 7) | {"transaction_id": id_}, 99) for id_ in (0, -1)],
+        lambda pipeline: [put(pipeline, row(pipeline, 7) | {"transaction_id": id_}, 99) for id_ in (0, -1)],
         {"extra": 2},
     ),
     "a row twice": (
-        lambda road: road.query("INSERT INTO {actions} SELECT * FROM {actions} WHERE transaction_id = 7"),
+        lambda pipeline: pipeline.query(
+            "INSERT INTO {actions} SELECT * FROM {actions} WHERE transaction_id = 7"
+        ),
         {"twice": 1},
     ),
     "its event under another source": (
-        lambda road: road.query("UPDATE {actions} SET source_id = %s WHERE transaction_id = 7", OTHER),
+        lambda pipeline: pipeline.query(
+            "UPDATE {actions} SET source_id = %s WHERE transaction_id = 7", OTHER
+        ),
         {"missing": 1},
     ),
     "other values": (
-        lambda road: road.query("UPDATE {actions} SET refusal_reason = NULL WHERE transaction_id = 8"),
+        lambda pipeline: pipeline.query(
+            "UPDATE {actions} SET refusal_reason = NULL WHERE transaction_id = 8"
+        ),
         {"changed": 1},
     ),
     "another time": (
-        lambda road: road.query(
+        lambda pipeline: pipeline.query(
             "UPDATE {actions} SET occurred_at = occurred_at + interval '1 ms' WHERE transaction_id = 8"
         ),
         {"changed": 1},
     ),
     "two rows have changed places": (
-        lambda road: road.query(
+        lambda pipeline: pipeline.query(
             "UPDATE {actions} SET transaction_id = 15 - transaction_id WHERE transaction_id IN (7, 8)"
         ),
         {"missing": 2, "extra": 2},
@@ -127,17 +135,17 @@ CHEATS: dict[str, tuple[Callable[[LoadedRoad], object], dict[str, int]]] = {
 }
 
 
-@pytest.mark.parametrize("name", CHEATS)
-def test_a_table_that_was_tampered_with_is_not_clean(loaded: LoadedRoad, name: str) -> None:
-    cheat, found = CHEATS[name]
-    cheat(loaded)
+@pytest.mark.parametrize("name", TAMPERING)
+def test_a_table_that_was_tampered_with_is_not_clean(loaded: LoadedPipeline, name: str) -> None:
+    tamper, found = TAMPERING[name]
+    tamper(loaded)
     result = loaded.audit()
     assert not result.is_clean
     assert kinds(result) == found
     assert {example.kind for example in result.examples} == found.keys()
 
 
-def test_a_dead_letter_that_only_bears_the_number_is_no_excuse(loaded: LoadedRoad) -> None:
+def test_a_forged_dead_letter_does_not_account_for_a_missing_row(loaded: LoadedPipeline) -> None:
     loaded.query("DELETE FROM {actions} WHERE transaction_id = 7")
     forged = {"transaction_id": 7, "source_id": SOURCE}
     for value in (as_bytes(forged), b"[" * 100_000, b'{"stub":1e999}', b"\xff"):
@@ -146,16 +154,16 @@ def test_a_dead_letter_that_only_bears_the_number_is_no_excuse(loaded: LoadedRoa
     assert (kinds(result), result.foreign) == ({"missing": 1}, 4)
 
 
-def test_the_row_itself_as_a_dead_letter_is_accounted_for(road: LoadedRoad) -> None:
-    road.write(range(1, 31))
-    road.load(range(1, 31), rejected=lambda number: number % 10 == 7)
-    result = road.audit()
+def test_a_row_is_accounted_for_by_its_dead_letter(pipeline: LoadedPipeline) -> None:
+    pipeline.write(range(1, 31))
+    pipeline.load(range(1, 31), rejected=lambda number: number % 10 == 7)
+    result = pipeline.audit()
     assert result.is_clean, result
     assert (kinds(result), result.rejected, result.foreign) == ({"rejected": 3}, 3, 0)
-    assert road.audit_warehouse().is_clean
+    assert pipeline.audit_warehouse().is_clean
 
 
-def test_foreign_dead_letters_harm_nothing(loaded: LoadedRoad) -> None:
+def test_foreign_dead_letters_are_ignored(loaded: LoadedPipeline) -> None:
     """Case 10: `[[[[…` and `1e999`."""
     for value in (b"[" * 100_000, b'{"transaction_id":1e999}', b"", b"\x00", b'{"a":' + b"9" * 5000 + b"}"):
         loaded.foreign(value)
@@ -165,7 +173,7 @@ def test_foreign_dead_letters_harm_nothing(loaded: LoadedRoad) -> None:
         assert result.rejected == 6
 
 
-def test_rows_that_are_not_utf8_may_be_dead_letters(loaded: LoadedRoad) -> None:
+def test_rows_that_are_not_utf8_may_be_dead_letters(loaded: LoadedPipeline) -> None:
     """Case 20: such a row was "missing"."""
     loaded.write([31])
     loaded.in_file("UPDATE actions SET city = CAST(x'41ff42' AS TEXT) WHERE transaction_id = 31")
@@ -177,7 +185,7 @@ def test_rows_that_are_not_utf8_may_be_dead_letters(loaded: LoadedRoad) -> None:
     assert kinds(result) == {"rejected": 1}
 
 
-def loaded_messages(loaded: LoadedRoad) -> list[dict[str, Any]]:
+def loaded_messages(loaded: LoadedPipeline) -> list[dict[str, Any]]:
     """Return row 31's message, though one of its values is no text."""
     ((city,),) = loaded.in_file("SELECT hex(city) FROM actions WHERE transaction_id = 31")
     loaded.in_file("UPDATE actions SET city = 'A' WHERE transaction_id = 31")
@@ -194,41 +202,41 @@ def loaded_messages(loaded: LoadedRoad) -> list[dict[str, Any]]:
         (False, True, {"changed": 1}),  # a dead letter of somebody else makes no repair of ours
     ],
 )
-def test_a_repaired_dead_letter_is_known(
-    road: LoadedRoad, is_row: bool, is_placed: bool, found: dict[str, int]
+def test_a_repaired_dead_letter_is_recognized(
+    pipeline: LoadedPipeline, is_row: bool, is_placed: bool, found: dict[str, int]
 ) -> None:
     """Case 20: it was "changed" for ever."""
-    road.write(range(1, 31))
-    road.load(range(1, 31), rejected=lambda number: number == 7)
-    ((partition, offset, value),) = road.query(
+    pipeline.write(range(1, 31))
+    pipeline.load(range(1, 31), rejected=lambda number: number == 7)
+    ((partition, offset, value),) = pipeline.query(
         "SELECT kafka_partition, kafka_offset, message_value FROM crm_bot_rejects WHERE topic = {topic}"
     )
     if not is_row:
-        road.query("UPDATE crm_bot_rejects SET message_value = 'x' WHERE topic = {topic}")
-    road.replay(partition, offset, json.loads(value) | {"city": "Омск"})
+        pipeline.query("UPDATE crm_bot_rejects SET message_value = 'x' WHERE topic = {topic}")
+    pipeline.replay(partition, offset, json.loads(value) | {"city": "Омск"})
     if not is_placed:
-        road.query("UPDATE {actions} SET kafka_offset = kafka_offset + 500 WHERE transaction_id = 7")
-    result = road.audit()
+        pipeline.query("UPDATE {actions} SET kafka_offset = kafka_offset + 500 WHERE transaction_id = 7")
+    result = pipeline.audit()
     assert kinds(result) == found
     assert result.is_clean == ("repaired" in found)
     assert result.replayed == 1
     if is_placed:
-        assert road.audit_warehouse().is_clean
+        assert pipeline.audit_warehouse().is_clean
 
 
-def test_a_replay_whose_row_is_gone_is_no_excuse(road: LoadedRoad) -> None:
-    road.write(range(1, 31))
-    road.load(range(1, 31), rejected=lambda number: number == 7)
-    ((partition, offset, value),) = road.query(
+def test_a_replay_does_not_account_for_a_missing_row(pipeline: LoadedPipeline) -> None:
+    pipeline.write(range(1, 31))
+    pipeline.load(range(1, 31), rejected=lambda number: number == 7)
+    ((partition, offset, value),) = pipeline.query(
         "SELECT kafka_partition, kafka_offset, message_value FROM crm_bot_rejects WHERE topic = {topic}"
     )
-    road.replay(partition, offset, json.loads(value))
-    assert road.audit().is_clean
-    road.query("DELETE FROM {actions} WHERE transaction_id = 7")
-    assert kinds(road.audit()) == {"missing": 1}
+    pipeline.replay(partition, offset, json.loads(value))
+    assert pipeline.audit().is_clean
+    pipeline.query("DELETE FROM {actions} WHERE transaction_id = 7")
+    assert kinds(pipeline.audit()) == {"missing": 1}
 
 
-def restored(loaded: LoadedRoad, after: int, lost_up_to: int | None) -> None:
+def restored(loaded: LoadedPipeline, after: int, lost_up_to: int | None) -> None:
     """Take the rows behind `after` away, write others, give them a new identity and load them."""
     loaded.in_file("DELETE FROM actions WHERE transaction_id > ?", after)
     loaded.write(range(after + 1, 36))
@@ -237,7 +245,7 @@ def restored(loaded: LoadedRoad, after: int, lost_up_to: int | None) -> None:
     loaded.load(range(after + 1, 36), OTHER)
 
 
-def test_what_a_restored_file_lost_is_a_note(loaded: LoadedRoad) -> None:
+def test_rows_lost_by_a_restore_are_reported_as_lost(loaded: LoadedPipeline) -> None:
     restored(loaded, 20, 30)
     result = loaded.audit()
     assert result.is_clean, result
@@ -246,14 +254,14 @@ def test_what_a_restored_file_lost_is_a_note(loaded: LoadedRoad) -> None:
 
 
 @pytest.mark.parametrize("lost_up_to", [None, 25])
-def test_what_the_file_did_not_lose_is_extra(loaded: LoadedRoad, lost_up_to: int | None) -> None:
+def test_rows_beyond_the_recorded_loss_are_extra(loaded: LoadedPipeline, lost_up_to: int | None) -> None:
     restored(loaded, 20, lost_up_to)
     result = loaded.audit()
     assert kinds(result) == ({"extra": 10} if lost_up_to is None else {"extra": 5, "lost": 5})
     assert not result.is_clean
 
 
-def test_rows_that_were_sent_under_two_identities_are_twice(loaded: LoadedRoad) -> None:
+def test_rows_sent_under_two_identities_are_reported_twice(loaded: LoadedPipeline) -> None:
     """Case 4: a new identity that begins too early, or while the producer runs; the audit was clean."""
     loaded.in_file("UPDATE source SET lost_up_to = 30")
     loaded.in_file("INSERT INTO source VALUES (?, 'actions', ?, 1, 22, NULL)", OTHER, loaded.mrf)
@@ -264,7 +272,7 @@ def test_rows_that_were_sent_under_two_identities_are_twice(loaded: LoadedRoad) 
     assert "twice" in {example.kind for example in loaded.audit_warehouse().examples}
 
 
-def test_rows_of_another_source_have_to_be_named(loaded: LoadedRoad) -> None:
+def test_rows_of_a_former_source_need_the_option(loaded: LoadedPipeline) -> None:
     loaded.query("UPDATE {actions} SET source_id = %s, transaction_id = 500 WHERE transaction_id = 30", OTHER)
     loaded.in_file("DELETE FROM actions WHERE transaction_id = 30")
     loaded.query("UPDATE crm_bot_ledger SET last_ids = replace(last_ids::text, '30', '29')::json")
@@ -274,7 +282,7 @@ def test_rows_of_another_source_have_to_be_named(loaded: LoadedRoad) -> None:
     assert any(OTHER in note for note in loaded.audit(OTHER).notes)
 
 
-def test_a_valid_message_with_a_huge_number_is_extra(loaded: LoadedRoad) -> None:
+def test_a_valid_message_with_a_huge_id_is_extra(loaded: LoadedPipeline) -> None:
     """Case 12."""
     loaded.write([31])
     (message,) = loaded.messages([31])
@@ -285,121 +293,127 @@ def test_a_valid_message_with_a_huge_number_is_extra(loaded: LoadedRoad) -> None
     assert not loaded.audit_warehouse().is_clean
 
 
-def test_rows_of_the_file_that_nobody_sends_are_not_overlooked(loaded: LoadedRoad) -> None:
+def test_rows_of_the_file_with_ids_below_1_are_reported(loaded: LoadedPipeline) -> None:
     loaded.write([0, -5])
     assert any("2 rows of the file" in promise for promise in loaded.audit().broken_promises)
 
 
-def test_accepted_losses_are_named_and_their_rows_are_missing(road: LoadedRoad) -> None:
-    road.write(range(1, 31))
-    for message in road.messages(range(1, 31)):
+def test_accepted_losses_are_named_and_their_rows_are_missing(pipeline: LoadedPipeline) -> None:
+    pipeline.write(range(1, 31))
+    for message in pipeline.messages(range(1, 31)):
         if 11 <= message["transaction_id"] <= 18:
             continue
-        road.insert(message, road.next_offset(message["kafka_partition"]))
-    for partition in road.last_ids:
-        rows = road.offsets[partition]
-        road.ledger_row(partition, 0, rows, 0)
-    gaps = road.query(
+        pipeline.insert(message, pipeline.next_offset(message["kafka_partition"]))
+    for partition in pipeline.last_ids:
+        rows = pipeline.offsets[partition]
+        pipeline.ledger_row(partition, 0, rows, 0)
+    gaps = pipeline.query(
         "SELECT t.kafka_partition, (SELECT coalesce(max(transaction_id), 0) FROM {actions} b "
         "WHERE b.kafka_partition = t.kafka_partition AND b.transaction_id < t.transaction_id), previous_id "
         "FROM {actions} t WHERE previous_id BETWEEN 11 AND 18"
     )
-    assert kinds(road.audit_warehouse()) == {"unlinked": len(gaps)}
+    assert kinds(pipeline.audit_warehouse()) == {"unlinked": len(gaps)}
     for partition, after, up_to in gaps:
-        road.query(
+        pipeline.query(
             "INSERT INTO crm_bot_losses VALUES ({topic}, %s, %s, %s, %s)", partition, SOURCE, after, up_to
         )
-    missing, chains = road.audit(), road.audit_warehouse()
+    missing, chains = pipeline.audit(), pipeline.audit_warehouse()
     assert kinds(missing) == {"missing": 8}
     assert chains.is_clean, chains
     assert len(chains.notes) == len(missing.notes) == len(gaps) > 0
 
 
 # What the chains show by themselves: what is done, and a word of the verdict.
-CHAIN_CHEATS: dict[str, tuple[Callable[[LoadedRoad], object], str]] = {
+CHAIN_TAMPERING: dict[str, tuple[Callable[[LoadedPipeline], object], str]] = {
     "a row is missing": (
-        lambda road: road.query("DELETE FROM {actions} WHERE transaction_id = 7"),
+        lambda pipeline: pipeline.query("DELETE FROM {actions} WHERE transaction_id = 7"),
         "unlinked",
     ),
     "the newest row is missing": (
-        lambda road: road.query("DELETE FROM {actions} WHERE transaction_id = 30"),
+        lambda pipeline: pipeline.query("DELETE FROM {actions} WHERE transaction_id = 30"),
         "chains do not end",
     ),
     "all rows of a partition are missing": (
-        lambda road: road.query("DELETE FROM {actions} WHERE kafka_partition = 1"),
+        lambda pipeline: pipeline.query("DELETE FROM {actions} WHERE kafka_partition = 1"),
         "chains do not end",
     ),
     "the first row is missing": (
-        lambda road: road.query("DELETE FROM {actions} WHERE transaction_id = 1"),
+        lambda pipeline: pipeline.query("DELETE FROM {actions} WHERE transaction_id = 1"),
         "unlinked",
     ),
     "a forged row": (
-        lambda road: put(
-            road,
-            row(road, 7) | {"transaction_id": 1000, "kafka_partition": row(road, 30)["kafka_partition"]},
+        lambda pipeline: put(
+            pipeline,
+            row(pipeline, 7)
+            | {"transaction_id": 1000, "kafka_partition": row(pipeline, 30)["kafka_partition"]},
             99,
         ),
         "unlinked",
     ),
     "a forged source": (
-        lambda road: put(road, row(road, 1) | {"source_id": OTHER, "previous_id": 0}, 99),
+        lambda pipeline: put(pipeline, row(pipeline, 1) | {"source_id": OTHER, "previous_id": 0}, 99),
         "chains do not end",
     ),
     "a second first link": (
-        lambda road: road.query("UPDATE {actions} SET previous_id = 0 WHERE transaction_id = 30"),
+        lambda pipeline: pipeline.query("UPDATE {actions} SET previous_id = 0 WHERE transaction_id = 30"),
         "unlinked",
     ),
     "a copy in another partition": (
-        lambda road: put(
-            road,
-            row(road, 30)
-            | {"event_id": event_of(road, 30), "kafka_partition": 2 - row(road, 30)["kafka_partition"] // 2},
+        lambda pipeline: put(
+            pipeline,
+            row(pipeline, 30)
+            | {
+                "event_id": event_of(pipeline, 30),
+                "kafka_partition": 2 - row(pipeline, 30)["kafka_partition"] // 2,
+            },
             99,
         ),
         "number of another row",
     ),
     "an event twice": (
-        lambda road: road.query(
-            "UPDATE {actions} SET event_id = %s WHERE transaction_id = 9", event_of(road, 8)
+        lambda pipeline: pipeline.query(
+            "UPDATE {actions} SET event_id = %s WHERE transaction_id = 9", event_of(pipeline, 8)
         ),
         "twice",
     ),
     "a number below 1": (
-        lambda road: road.query("UPDATE {actions} SET transaction_id = -1 WHERE transaction_id = 1"),
+        lambda pipeline: pipeline.query("UPDATE {actions} SET transaction_id = -1 WHERE transaction_id = 1"),
         "below 1",
     ),
     "a dead letter is gone": (
-        lambda road: road.query("DELETE FROM crm_bot_rejects WHERE topic = {topic}"),
+        lambda pipeline: pipeline.query("DELETE FROM crm_bot_rejects WHERE topic = {topic}"),
         "dead letters, there are 0",
     ),
     "a batch of the ledger is gone": (
-        lambda road: road.query("DELETE FROM crm_bot_ledger WHERE topic = {topic} AND start_offset = 0"),
+        lambda pipeline: pipeline.query(
+            "DELETE FROM crm_bot_ledger WHERE topic = {topic} AND start_offset = 0"
+        ),
         "the ledger's chain",
     ),
     "a batch was counted wrong": (
-        lambda road: road.query("UPDATE crm_bot_ledger SET rows_loaded = 1 WHERE topic = {topic}"),
+        lambda pipeline: pipeline.query("UPDATE crm_bot_ledger SET rows_loaded = 1 WHERE topic = {topic}"),
         "the ledger tells of",
     ),
 }
 
 
-def event_of(loaded: LoadedRoad, number: int) -> str:
+def event_of(loaded: LoadedPipeline, number: int) -> str:
     return str(loaded.query("SELECT event_id FROM {actions} WHERE transaction_id = %s", number)[0][0])
 
 
-@pytest.mark.parametrize("name", CHAIN_CHEATS)
-def test_the_warehouse_alone_shows(road: LoadedRoad, name: str) -> None:
-    cheat, word = CHAIN_CHEATS[name]
-    road.write(range(1, 41))
-    road.load(range(1, 16), rejected=lambda number: number == 12)
-    road.load(range(16, 31))
-    assert road.audit_warehouse().is_clean
-    cheat(road)
-    result = road.audit_warehouse()
+@pytest.mark.parametrize("name", CHAIN_TAMPERING)
+def test_the_warehouse_only_audit_detects(pipeline: LoadedPipeline, name: str) -> None:
+    tamper, word = CHAIN_TAMPERING[name]
+    pipeline.write(range(1, 41))
+    pipeline.load(range(1, 16), rejected=lambda number: number == 12)
+    pipeline.load(range(16, 31))
+    assert pipeline.audit_warehouse().is_clean
+    tamper(pipeline)
+    result = pipeline.audit_warehouse()
     assert any(word in promise for promise in result.broken_promises), result
 
 
-def test_an_adopted_topic_counts_from_the_beginning(loaded: LoadedRoad) -> None:
+def test_offsets_of_an_adopted_topic_start_at_0(loaded: LoadedPipeline) -> None:
     loaded.adopt_topic()
     assert loaded.audit().is_clean
     loaded.write(range(31, 41), lead_id="L1")
@@ -408,17 +422,17 @@ def test_an_adopted_topic_counts_from_the_beginning(loaded: LoadedRoad) -> None:
         assert result.is_clean, result
 
 
-def test_the_audit_waits_for_rows_and_dead_letters(road: LoadedRoad) -> None:
-    road.write(range(1, 31))
-    assert kinds(road.audit()) == {"missing": 30}
+def test_the_audit_waits_for_rows_and_dead_letters(pipeline: LoadedPipeline) -> None:
+    pipeline.write(range(1, 31))
+    assert kinds(pipeline.audit()) == {"missing": 30}
     with ThreadPoolExecutor() as pool:
-        waiting = pool.submit(road.audit, wait=30)
-        road.load(range(1, 31), rejected=lambda number: number == 7)
+        waiting = pool.submit(pipeline.audit, wait=30)
+        pipeline.load(range(1, 31), rejected=lambda number: number == 7)
         # Not whether it is clean: the ledger's rows are the last to come here.
         assert kinds(waiting.result()) == {"rejected": 1}
 
 
-def test_disorder_is_found(loaded: LoadedRoad) -> None:
+def test_rows_out_of_order_are_detected(loaded: LoadedPipeline) -> None:
     loaded.query("UPDATE {actions} SET kafka_offset = -kafka_offset, loaded_at = now()")
     for result in (loaded.audit(), loaded.audit_warehouse()):
         assert any("before an earlier row of their lead" in promise for promise in result.broken_promises)
@@ -436,7 +450,7 @@ print(actions.is_clean, re.search("VmHWM:[^0-9]*([0-9]+) kB", Path("/proc/self/s
 """
 
 
-def test_dead_letters_of_a_megabyte_need_little_memory(loaded: LoadedRoad) -> None:
+def test_dead_letters_of_a_megabyte_need_little_memory(loaded: LoadedPipeline) -> None:
     """Case 10: 900 of them took 1.8 GiB."""
     value = b'{"kafka_partition":0,"previous_id":0,"transaction_id":7,' + b"x" * 1_000_000
     start = loaded.next_offset(0)
@@ -455,13 +469,13 @@ def test_dead_letters_of_a_megabyte_need_little_memory(loaded: LoadedRoad) -> No
 
 
 @pytest.fixture
-def environment(loaded: LoadedRoad, monkeypatch: pytest.MonkeyPatch) -> LoadedRoad:
+def environment(loaded: LoadedPipeline, monkeypatch: pytest.MonkeyPatch) -> LoadedPipeline:
     for name, value in (("WAREHOUSE_DSN", loaded.dsn), ("MRF", loaded.mrf), ("DATA_DIR", str(loaded.data))):
         monkeypatch.setenv(name, value)
     return loaded
 
 
-def test_the_command_says_what_it_found(environment: LoadedRoad) -> None:
+def test_the_command_reports_its_findings(environment: LoadedPipeline) -> None:
     for arguments in ([], ["--warehouse-only"], ["--json"], ["--former-source", OTHER]):
         assert CliRunner().invoke(cli, ["audit", *arguments]).exit_code == 0
     environment.query("DELETE FROM {actions} WHERE transaction_id = 7")
@@ -479,7 +493,9 @@ def test_the_command_says_what_it_found(environment: LoadedRoad) -> None:
     assert (actions["clean"], actions["rows_in_file"], actions["counts"]) == (False, None, {"unlinked": 1})
 
 
-def test_the_warehouse_alone_needs_no_file(environment: LoadedRoad, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_warehouse_only_audit_needs_no_file(
+    environment: LoadedPipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("DATA_DIR")
     assert CliRunner().invoke(cli, ["audit", "--warehouse-only"]).exit_code == 0
     for option in (["--wait", "5"], ["--former-source", OTHER]):

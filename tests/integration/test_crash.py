@@ -8,15 +8,15 @@ from functools import partial
 
 import pytest
 
-from tests.integration.road import Road, Service, wait_until
+from tests.integration.pipeline import Pipeline, Service, wait_until
 
 KILLS = 10
 
 
 @contextmanager
-def bot_at_work(road: Road) -> Iterator[None]:
+def running_bot(pipeline: Pipeline) -> Iterator[None]:
     """Let the bot write while the block runs."""
-    bot = road.start("crmbot-generator", "live", "--rate", "300")
+    bot = pipeline.start("crmbot-generator", "live", "--rate", "300")
     try:
         yield
     finally:
@@ -24,17 +24,17 @@ def bot_at_work(road: Road) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("seed", [20261123])
-def test_ten_kills_during_a_load_leave_every_row_once_and_in_order(road: Road, seed: int) -> None:
+def test_ten_kills_during_a_load_leave_every_row_once_and_in_order(pipeline: Pipeline, seed: int) -> None:
     rng = random.Random(seed)
-    road.backfill(40_000)
+    pipeline.backfill(40_000)
     # Small pages and batches: many transactions, so that a kill falls into every part of one.
     small = {"PAGE_ROWS": "500", "BATCH_ROWS": "1000", "BATCH_SECONDS": "0.05"}
-    starts = [partial(road.produce, stream, **small) for stream in ("actions", "nature")]
-    starts += [partial(road.consume, stream, **small) for stream in ("actions", "actions", "nature")]
+    starts = [partial(pipeline.produce, stream, **small) for stream in ("actions", "nature")]
+    starts += [partial(pipeline.consume, stream, **small) for stream in ("actions", "actions", "nature")]
     running: list[Service] = [start() for start in starts]
     pause = threading.Event()
-    with bot_at_work(road):
-        wait_until(lambda: road.in_warehouse("actions") > 0, "the first rows")
+    with running_bot(pipeline):
+        wait_until(lambda: pipeline.in_warehouse("actions") > 0, "the first rows")
         for kill in range(KILLS):
             pause.wait(rng.uniform(0.2, 2.0))
             # Producers and consumers in turn, so that both are among the ten.
@@ -43,7 +43,7 @@ def test_ten_kills_during_a_load_leave_every_row_once_and_in_order(road: Road, s
             running[victim] = starts[victim]()
     for service in running:
         assert service.process.poll() is None, service.log.read_text()[-2000:]
-    result = road.audit(wait=90)
+    result = pipeline.audit(wait=90)
     assert result["clean"], (seed, result)
     assert [stream["rejected"] for stream in result["streams"]] == [0, 0]
     rows = sum(stream["rows_in_file"] for stream in result["streams"])

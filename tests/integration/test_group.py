@@ -15,7 +15,7 @@ from crmbot_core.errors import TransientError
 from crmbot_core.ledger import Position
 from devstack import Kafka, Postgres
 from devstack.kafka import HAS_KIP_848, consumer_variables
-from tests.integration.road import Road, Service, wait_until
+from tests.integration.pipeline import Pipeline, Service, wait_until
 
 
 def protocol(consumer: Service) -> str:
@@ -36,45 +36,45 @@ def classic_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
 
 
 @pytest.fixture
-def classic_road(classic_kafka: Kafka, postgres: Postgres, tmp_path: Path) -> Iterator[Road]:
-    road = Road("mrf998", tmp_path, classic_kafka.bootstrap_servers, postgres.dsn).set_up()
+def classic_pipeline(classic_kafka: Kafka, postgres: Postgres, tmp_path: Path) -> Iterator[Pipeline]:
+    pipeline = Pipeline("mrf998", tmp_path, classic_kafka.bootstrap_servers, postgres.dsn).set_up()
     try:
-        yield road
+        yield pipeline
     finally:
-        road.close()
+        pipeline.close()
 
 
-def test_the_broker_decides_on_the_protocol(road: Road) -> None:
-    assert protocol(road.consume("actions")) == ("consumer" if HAS_KIP_848 else "classic")
+def test_the_broker_determines_the_protocol(pipeline: Pipeline) -> None:
+    assert protocol(pipeline.consume("actions")) == ("consumer" if HAS_KIP_848 else "classic")
 
 
 @pytest.mark.parametrize(
     "settings", [{"KAFKA_GROUP_PROTOCOL": "Classic"}, {"KAFKA_SESSION_TIMEOUT_MS": "10000"}]
 )
-def test_settings_decide_on_the_protocol(road: Road, settings: dict[str, str]) -> None:
-    assert protocol(road.consume("actions", **settings)) == "classic"
+def test_settings_override_the_protocol(pipeline: Pipeline, settings: dict[str, str]) -> None:
+    assert protocol(pipeline.consume("actions", **settings)) == "classic"
 
 
-def test_consumers_of_the_classic_protocol_share_the_partitions(road: Road) -> None:
-    road.extra["KAFKA_GROUP_PROTOCOL"] = "classic"
-    road.backfill(1_000)
-    consumers = [road.consume("actions") for _ in range(4)]
+def test_consumers_of_the_classic_protocol_share_the_partitions(pipeline: Pipeline) -> None:
+    pipeline.extra["KAFKA_GROUP_PROTOCOL"] = "classic"
+    pipeline.backfill(1_000)
+    consumers = [pipeline.consume("actions") for _ in range(4)]
     wait_until(lambda: all(map(is_ready, consumers)), "all are members, one of them on standby")
-    producer = road.produce("actions")
-    road.wait_for_all("actions")
+    producer = pipeline.produce("actions")
+    pipeline.wait_for_all("actions")
     consumers.pop(0).kill()
-    before = road.in_file("actions")
-    bot = road.start("crmbot-generator", "live", "--rate", "100")
-    wait_until(lambda: road.in_file("actions") > before + 100, "the bot goes on")
+    before = pipeline.in_file("actions")
+    bot = pipeline.start("crmbot-generator", "live", "--rate", "100")
+    wait_until(lambda: pipeline.in_file("actions") > before + 100, "the bot goes on")
     assert bot.terminate() == 0
-    road.wait_for_all("actions", 90)
+    pipeline.wait_for_all("actions", 90)
     assert producer.terminate() == 0
     assert [consumer.terminate() for consumer in consumers] == [0, 0, 0]
-    rows = road.in_file("actions")
-    assert road.query("SELECT count(*), count(DISTINCT event_id) FROM {actions}") == [(rows, rows)]
+    rows = pipeline.in_file("actions")
+    assert pipeline.query("SELECT count(*), count(DISTINCT event_id) FROM {actions}") == [(rows, rows)]
 
 
-class UnableOwner:
+class FailingOwner:
     """Cannot take partitions, as when the warehouse is down."""
 
     def __init__(self) -> None:
@@ -90,8 +90,10 @@ class UnableOwner:
 
 
 @pytest.mark.parametrize("settings", [{}, {"group.protocol": "classic"}], ids=["broker's", "classic"])
-def test_partitions_assigned_to_a_closing_consumer_are_declined(road: Road, settings: dict[str, str]) -> None:
-    kafka, topic = {"bootstrap.servers": road.bootstrap}, ACTIONS.topic(road.mrf)
+def test_partitions_assigned_to_a_closing_consumer_are_declined(
+    pipeline: Pipeline, settings: dict[str, str]
+) -> None:
+    kafka, topic = {"bootstrap.servers": pipeline.bootstrap}, ACTIONS.topic(pipeline.mrf)
     admin, group = AdminClient({**kafka}), group_id(topic)
 
     def has_partitions() -> bool:
@@ -102,7 +104,7 @@ def test_partitions_assigned_to_a_closing_consumer_are_declined(road: Road, sett
         given = [member.target_assignment or member.assignment for member in members]
         return any(assignment and assignment.topic_partitions for assignment in given)
 
-    owner = UnableOwner()
+    owner = FailingOwner()
     for _ in range(3):  # the group is left each time: the next member is assigned all partitions
         subscription = Subscription(kafka | settings, topic, owner, structlog.get_logger(), poll_seconds=300)
         wait_until(has_partitions, "the group assigns the partitions")
@@ -111,14 +113,14 @@ def test_partitions_assigned_to_a_closing_consumer_are_declined(road: Road, sett
     assert owner.asked == []
 
 
-def test_a_consumer_that_is_not_admitted_says_why_and_is_not_ready(classic_road: Road) -> None:
-    classic_road.backfill(100)
-    classic_road.send_all()
+def test_a_consumer_not_admitted_to_the_group_says_why_and_is_not_ready(classic_pipeline: Pipeline) -> None:
+    classic_pipeline.backfill(100)
+    classic_pipeline.send_all()
     only_classic = dict.fromkeys(consumer_variables(), "")
-    lost = classic_road.consume("actions", KAFKA_GROUP_PROTOCOL="consumer", **only_classic)
+    lost = classic_pipeline.consume("actions", KAFKA_GROUP_PROTOCOL="consumer", **only_classic)
     wait_until(lambda: lost.logged("not admitted to the group"), "it says so", 90)
     assert lost.logged("KAFKA_GROUP_PROTOCOL=classic works with every broker")
     status, reason = lost.get("/readyz")
     assert (status, "not admitted" in reason) == (503, True)
-    assert protocol(classic_road.consume("actions")) == "classic"
-    classic_road.wait_for_all("actions")
+    assert protocol(classic_pipeline.consume("actions")) == "classic"
+    classic_pipeline.wait_for_all("actions")

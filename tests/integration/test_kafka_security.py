@@ -16,7 +16,7 @@ from confluent_kafka.admin import (
 from devstack import Postgres
 from devstack.certificates import Authority
 from devstack.secured_kafka import SecuredKafka
-from tests.integration.road import Road, Service, wait_until
+from tests.integration.pipeline import Pipeline, Service, wait_until
 from tests.integration.secured import grant, mtls, revoke, rights, sasl, set_password
 
 _NUMBERS = itertools.count(900)
@@ -34,89 +34,91 @@ def secured(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> I
 
 
 @pytest.fixture
-def road(secured: SecuredKafka, authority: Authority, postgres: Postgres, tmp_path: Path) -> Iterator[Road]:
+def pipeline(
+    secured: SecuredKafka, authority: Authority, postgres: Postgres, tmp_path: Path
+) -> Iterator[Pipeline]:
     """An MRF whose services have a password; nothing is made yet."""
     variables = sasl(secured, authority, _USER, _PASSWORD)
-    road = Road(f"mrf{next(_NUMBERS)}", tmp_path, secured.bootstrap_servers, postgres.dsn, variables)
+    pipeline = Pipeline(f"mrf{next(_NUMBERS)}", tmp_path, secured.bootstrap_servers, postgres.dsn, variables)
     try:
-        yield road
+        yield pipeline
     finally:
-        road.close()
+        pipeline.close()
 
 
 @pytest.mark.parametrize("protocol", ["SASL_SSL", "SSL"])
-def test_every_command_works_with_the_rights_of_the_docs(
-    road: Road, secured: SecuredKafka, authority: Authority, protocol: str
+def test_every_command_works_with_the_documented_rights(
+    pipeline: Pipeline, secured: SecuredKafka, authority: Authority, protocol: str
 ) -> None:
     if protocol == "SSL":
         certificate = authority.issue(_USER)
-        road.extra = mtls(secured, authority, certificate) | {
+        pipeline.extra = mtls(secured, authority, certificate) | {
             "KAFKA_SSL_CERTIFICATE_LOCATION": "",  # as a Secret's variables give it
             "KAFKA_SSL_KEY_LOCATION": "",
             "KAFKA_SSL_CERTIFICATE_PEM": certificate.chain.read_text(),
             "KAFKA_SSL_KEY_PEM": certificate.key.read_text(),
         }
-    road.set_up()
-    road.backfill(1_000)
+    pipeline.set_up()
+    pipeline.backfill(1_000)
     running = [
-        road.produce("actions"),
-        road.produce("nature"),
-        road.consume("actions"),
-        road.consume("nature"),
+        pipeline.produce("actions"),
+        pipeline.produce("nature"),
+        pipeline.consume("actions"),
+        pipeline.consume("nature"),
     ]
-    road.wait_for_all("actions")
-    road.wait_for_all("nature")
+    pipeline.wait_for_all("actions")
+    pipeline.wait_for_all("nature")
     assert [service.terminate() for service in running] == [0, 0, 0, 0]
 
-    road.extra["PARTITIONS"] = "4"
-    road.must("crmbot-producer", "topics")
-    road.must("crmbot-producer", "repartition", "--stream", "actions")
-    road.must("crmbot-producer", "resend", "--stream", "nature")
-    road.recreate(f"crm_bot_actions_{road.mrf}")
-    road.must("crmbot-consumer", "adopt-topic", "--stream", "actions")
-    road.must("crmbot-producer", "resend", "--stream", "actions")
-    road.must("crmbot-generator", "live", "--rate", "200", "--seconds", "1")
+    pipeline.extra["PARTITIONS"] = "4"
+    pipeline.check_output("crmbot-producer", "topics")
+    pipeline.check_output("crmbot-producer", "repartition", "--stream", "actions")
+    pipeline.check_output("crmbot-producer", "resend", "--stream", "nature")
+    pipeline.recreate(f"crm_bot_actions_{pipeline.mrf}")
+    pipeline.check_output("crmbot-consumer", "adopt-topic", "--stream", "actions")
+    pipeline.check_output("crmbot-producer", "resend", "--stream", "actions")
+    pipeline.check_output("crmbot-generator", "live", "--rate", "200", "--seconds", "1")
     running = [
-        road.produce("actions"),
-        road.produce("nature"),
-        road.consume("actions"),
-        road.consume("nature"),
+        pipeline.produce("actions"),
+        pipeline.produce("nature"),
+        pipeline.consume("actions"),
+        pipeline.consume("nature"),
     ]
-    assert road.audit(wait=60)["clean"]
+    assert pipeline.audit(wait=60)["clean"]
     assert [service.terminate() for service in running] == [0, 0, 0, 0]
 
 
-def produce(road: Road) -> Service:
-    return road.produce("actions")
+def produce(pipeline: Pipeline) -> Service:
+    return pipeline.produce("actions")
 
 
-def consume(road: Road) -> Service:
-    return road.consume("actions")
+def consume(pipeline: Pipeline) -> Service:
+    return pipeline.consume("actions")
 
 
-def make_topics(road: Road) -> Service:
-    return road.start("crmbot-producer", "topics")
+def make_topics(pipeline: Pipeline) -> Service:
+    return pipeline.start("crmbot-producer", "topics")
 
 
-def make_topics_of_another_mrf(road: Road) -> Service:
-    return road.start("crmbot-producer", "topics", MRF=f"mrf{next(_NUMBERS)}")
+def make_topics_of_another_mrf(pipeline: Pipeline) -> Service:
+    return pipeline.start("crmbot-producer", "topics", MRF=f"mrf{next(_NUMBERS)}")
 
 
-def add_partitions(road: Road) -> Service:
-    return road.start("crmbot-producer", "topics", PARTITIONS="5")
+def add_partitions(pipeline: Pipeline) -> Service:
+    return pipeline.start("crmbot-producer", "topics", PARTITIONS="5")
 
 
-def make_topics_after_somebody_has_set_compaction(road: Road) -> Service:
+def make_topics_after_compaction_was_enabled(pipeline: Pipeline) -> Service:
     change = ConfigEntry("cleanup.policy", "compact", incremental_operation=AlterConfigOpType.SET)
-    topic = ConfigResource(ResourceType.TOPIC, f"crm_bot_nature_{road.mrf}", incremental_configs=[change])
-    admin = AdminClient({"bootstrap.servers": road.bootstrap})
+    topic = ConfigResource(ResourceType.TOPIC, f"crm_bot_nature_{pipeline.mrf}", incremental_configs=[change])
+    admin = AdminClient({"bootstrap.servers": pipeline.bootstrap})
     (answer,) = admin.incremental_alter_configs([topic]).values()
     answer.result(30)
-    return make_topics(road)
+    return make_topics(pipeline)
 
 
 # The operations taken away (AlterConfigs implies DescribeConfigs), who misses them, and what it says.
-MISSED = [
+NEEDED = [
     (("topic", "Read"), consume, "Read on topic crm_bot_actions_"),
     (("topic", "Read"), produce, "Read on topic crm_bot_"),
     (("topic", "Write"), produce, "Write on topics crm_bot_actions_"),
@@ -130,7 +132,7 @@ MISSED = [
     (("topic", "Alter"), add_partitions, "Alter on topic crm_bot_"),
     (
         ("topic", "AlterConfigs"),
-        make_topics_after_somebody_has_set_compaction,
+        make_topics_after_compaction_was_enabled,
         "AlterConfigs on topic crm_bot_nature_",
     ),
     (("group", "Read"), consume, "Read on the consumer group"),
@@ -138,96 +140,98 @@ MISSED = [
 ]
 
 
-@pytest.mark.parametrize(("missing", "command", "words"), MISSED)
-def test_a_right_that_is_missing_is_named(
-    road: Road,
+@pytest.mark.parametrize(("missing", "command", "words"), NEEDED)
+def test_a_missing_right_is_named(
+    pipeline: Pipeline,
     secured: SecuredKafka,
     missing: tuple[str, ...],
-    command: Callable[[Road], Service],
+    command: Callable[[Pipeline], Service],
     words: str,
 ) -> None:
-    road.set_up()
-    road.backfill(100)
+    pipeline.set_up()
+    pipeline.backfill(100)
     if command is produce and "Read" in missing:
-        road.send_all()  # or there is nothing to read
+        pipeline.send_all()  # or there is nothing to read
     taken = [right for right in rights() if right.resource == missing[0] and right.operation in missing[1:]]
     for right in taken:
         revoke(secured, _USER, right)
     try:
-        service = command(road)
+        service = command(pipeline)
         assert service.exit_code() == 2
     finally:
         grant(secured, _USER, *taken)
-    assert f"its user needs the right {words}" in service.last_words
+    assert f"its user needs the right {words}" in service.last_line
 
 
-def test_every_right_of_the_docs_is_missed_by_a_command() -> None:
-    missed = {(resource, operation) for (resource, *operations), _, _ in MISSED for operation in operations}
+def test_every_documented_right_is_needed_by_a_command() -> None:
+    revoked = {(resource, operation) for (resource, *operations), _, _ in NEEDED for operation in operations}
     needed = {(right.resource, right.operation) for right in rights()}
-    assert needed - missed == {("cluster", "DescribeConfigs")}, (
+    assert needed - revoked == {("cluster", "DescribeConfigs")}, (
         "without it consumers take the classic protocol"
     )
 
 
-def test_without_rights_on_the_cluster_consumers_take_the_classic_protocol(
-    road: Road, secured: SecuredKafka
+def test_without_rights_on_the_cluster_consumers_use_the_classic_protocol(
+    pipeline: Pipeline, secured: SecuredKafka
 ) -> None:
-    road.set_up()
+    pipeline.set_up()
     (right,) = (right for right in rights() if right.resource == "cluster")
     revoke(secured, _USER, right)
     try:
-        consumer = road.consume("actions")
+        consumer = pipeline.consume("actions")
         wait_until(lambda: consumer.get("/readyz")[0] == 200, "it is a member")
     finally:
         grant(secured, _USER, right)
     assert '"protocol": "classic"' in consumer.log.read_text()
 
 
-def test_a_right_that_is_taken_away_from_running_services_is_named(road: Road, secured: SecuredKafka) -> None:
-    road.set_up()
-    road.backfill(100)
-    producer, consumer = road.produce("actions"), road.consume("actions")
-    road.wait_for_all("actions")
+def test_a_right_revoked_from_running_services_is_named(pipeline: Pipeline, secured: SecuredKafka) -> None:
+    pipeline.set_up()
+    pipeline.backfill(100)
+    producer, consumer = pipeline.produce("actions"), pipeline.consume("actions")
+    pipeline.wait_for_all("actions")
     taken = [
         right for right in rights() if right.resource == "topic" and right.operation in ("Read", "Write")
     ]
     for right in taken:
         revoke(secured, _USER, right)
     try:
-        road.must("crmbot-generator", "live", "--rate", "100", "--seconds", "1")
+        pipeline.check_output("crmbot-generator", "live", "--rate", "100", "--seconds", "1")
         assert [producer.exit_code(), consumer.exit_code()] == [2, 2]
     finally:
         grant(secured, _USER, *taken)
-    assert "needs the right Write on topics" in producer.last_words
-    assert "needs the right Read on topic" in consumer.last_words
+    assert "needs the right Write on topics" in producer.last_line
+    assert "needs the right Read on topic" in consumer.last_line
 
 
-def test_a_password_that_is_changed_while_services_run(
-    road: Road, secured: SecuredKafka, authority: Authority
+def test_a_password_changed_while_services_run(
+    pipeline: Pipeline, secured: SecuredKafka, authority: Authority
 ) -> None:
     """Connections that are open live on; whoever has to connect again with the old password ends with 2."""
     user = "rotated"
     grant(secured, user, *rights())
     set_password(secured, user, "first")
-    road.extra = sasl(secured, authority, user, "first") | {"STUCK_MINUTES": "0.5"}
-    road.set_up()
-    road.backfill(100)
-    producer, consumer = road.produce("actions"), road.consume("actions")
-    road.wait_for_all("actions")
+    pipeline.extra = sasl(secured, authority, user, "first") | {"STUCK_MINUTES": "0.5"}
+    pipeline.set_up()
+    pipeline.backfill(100)
+    producer, consumer = pipeline.produce("actions"), pipeline.consume("actions")
+    pipeline.wait_for_all("actions")
     set_password(secured, user, "second")
     assert consumer.exit_code() == 2, "an idle consumer connects again now and then"
-    assert "check KAFKA_SASL_USERNAME" in consumer.last_words
-    road.must("crmbot-generator", "live", "--rate", "100", "--seconds", "1")
-    wait_until(lambda: road.has_sent_all(producer), "the producer goes on")
+    assert "check KAFKA_SASL_USERNAME" in consumer.last_line
+    pipeline.check_output("crmbot-generator", "live", "--rate", "100", "--seconds", "1")
+    wait_until(lambda: pipeline.has_sent_all(producer), "the producer goes on")
     secured.stop()
     secured.start()
-    road.must("crmbot-generator", "live", "--rate", "100", "--seconds", "1")
+    pipeline.check_output("crmbot-generator", "live", "--rate", "100", "--seconds", "1")
     assert producer.exit_code(120) == 2
-    assert "check KAFKA_SASL_USERNAME" in producer.last_words
-    road.extra = sasl(secured, authority, user, "second")
-    producer, consumer = road.produce("actions"), road.consume("actions")
-    road.wait_for_all("actions")
-    assert road.query("SELECT count(DISTINCT event_id) FROM {actions}") == [(road.in_file("actions"),)]
+    assert "check KAFKA_SASL_USERNAME" in producer.last_line
+    pipeline.extra = sasl(secured, authority, user, "second")
+    producer, consumer = pipeline.produce("actions"), pipeline.consume("actions")
+    pipeline.wait_for_all("actions")
+    assert pipeline.query("SELECT count(DISTINCT event_id) FROM {actions}") == [
+        (pipeline.in_file("actions"),)
+    ]
 
 
 REFUSED = {
@@ -245,14 +249,14 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("flaw", REFUSED)
-def test_a_client_that_the_broker_refuses_ends_with_one_line(
-    road: Road, secured: SecuredKafka, authority: Authority, tmp_path: Path, flaw: str
+def test_a_client_refused_by_the_broker_exits_with_one_line(
+    pipeline: Pipeline, secured: SecuredKafka, authority: Authority, tmp_path: Path, flaw: str
 ) -> None:
     (tmp_path / "other").mkdir()
     other = Authority(tmp_path / "other")
     password = sasl(secured, authority, _USER, _PASSWORD)
     certificate = mtls(secured, authority, authority.issue(_USER))
-    road.extra = {
+    pipeline.extra = {
         "a wrong password": password | {"KAFKA_SASL_PASSWORD": "wrong"},
         "an unknown user": password | {"KAFKA_SASL_USERNAME": "nobody"},
         "another mechanism": password | {"KAFKA_SASL_MECHANISM": "PLAIN"},
@@ -267,11 +271,11 @@ def test_a_client_that_the_broker_refuses_ends_with_one_line(
         "the key of another certificate": certificate
         | {"KAFKA_SSL_KEY_LOCATION": str(other.issue(_USER).key)},
     }[flaw]
-    road.must("crmbot-consumer", "migrate")
-    road.must("crmbot-generator", "backfill", "--rows", "10")
-    services = [make_topics(road), produce(road), consume(road)]
+    pipeline.check_output("crmbot-consumer", "migrate")
+    pipeline.check_output("crmbot-generator", "backfill", "--rows", "10")
+    services = [make_topics(pipeline), produce(pipeline), consume(pipeline)]
     assert [service.exit_code() for service in services] == [2, 2, 2]
     for service in services:
-        assert REFUSED[flaw] in service.last_words
+        assert REFUSED[flaw] in service.last_line
         assert _PASSWORD not in service.log.read_text()
     assert services[0].log.read_text().count("\n") == 1

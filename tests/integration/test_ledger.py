@@ -19,199 +19,201 @@ from crmbot_core.ledger import FencedError, Position
 from crmbot_core.settings import WarehouseSettings
 from devstack import Postgres
 from tests.integration.messages import action, send
-from tests.integration.road import Road, wait_until
+from tests.integration.pipeline import Pipeline, wait_until
 from tests.integration.test_consumer import loaded_ids, rejects, topic
 
 ADOPT = ("crmbot-consumer", "adopt-topic", "--stream", "actions")
 
 
-def batch_of(road: Road, start: Position, ids: list[int]) -> PartitionBatch:
-    values: list[bytes | None] = [json.dumps(action(road.mrf, number)).encode() for number in ids]
+def batch_of(pipeline: Pipeline, start: Position, ids: list[int]) -> PartitionBatch:
+    values: list[bytes | None] = [json.dumps(action(pipeline.mrf, number)).encode() for number in ids]
     offsets = [start.next_offset + n for n in range(len(ids))]
-    return Preparation(ACTIONS, road.mrf)(0, start, Messages(offsets, [b"L1"] * len(ids), values))
+    return Preparation(ACTIONS, pipeline.mrf)(0, start, Messages(offsets, [b"L1"] * len(ids), values))
 
 
-def test_a_batch_whose_predecessor_was_lost_is_refused(road: Road) -> None:
+def test_a_batch_whose_predecessor_was_lost_is_refused(pipeline: Pipeline) -> None:
     """As when a failover behind a pooler loses commits of a session that goes on."""
     warehouse = Warehouse(
-        WarehouseSettings(warehouse_dsn=road.dsn), ACTIONS, road.mrf, copy_columns(ACTIONS), 30
+        WarehouseSettings(warehouse_dsn=pipeline.dsn), ACTIONS, pipeline.mrf, copy_columns(ACTIONS), 30
     )
-    first = batch_of(road, Position("id", 0), [1, 2])
-    lost = batch_of(road, first.end, [3, 4])
-    third = batch_of(road, lost.end, [5, 6])
+    first = batch_of(pipeline, Position("id", 0), [1, 2])
+    lost = batch_of(pipeline, first.end, [3, 4])
+    third = batch_of(pipeline, lost.end, [5, 6])
     warehouse.load(Load([first], [copy_text(first.rows, first.offsets)]))
     with pytest.raises(FencedError, match="does not end where this batch begins"):
         warehouse.load(Load([third], [copy_text(third.rows, third.offsets)]))
     for batch in (lost, third):
         warehouse.load(Load([batch], [copy_text(batch.rows, batch.offsets)]))
     warehouse.close()
-    assert loaded_ids(road) == [1, 2, 3, 4, 5, 6]
+    assert loaded_ids(pipeline) == [1, 2, 3, 4, 5, 6]
 
 
-def test_a_ledger_that_lost_its_newest_row_stops_the_consumer(road: Road) -> None:
-    send(road.bootstrap, topic(road), [action(road.mrf, number) for number in (1, 2, 3)])
-    consumer = road.consume("actions")
-    wait_until(lambda: loaded_ids(road) == [1, 2, 3], "the rows")
+def test_a_ledger_that_lost_its_newest_row_stops_the_consumer(pipeline: Pipeline) -> None:
+    send(pipeline.bootstrap, topic(pipeline), [action(pipeline.mrf, number) for number in (1, 2, 3)])
+    consumer = pipeline.consume("actions")
+    wait_until(lambda: loaded_ids(pipeline) == [1, 2, 3], "the rows")
     assert consumer.terminate() == 0
-    road.query("DELETE FROM crm_bot_ledger WHERE topic = %s", topic(road))
-    stopped = road.consume("actions")
+    pipeline.query("DELETE FROM crm_bot_ledger WHERE topic = %s", topic(pipeline))
+    stopped = pipeline.consume("actions")
     assert stopped.exit_code() == 3
     assert "the ledger has lost rows" in stopped.log.read_text()
-    assert loaded_ids(road) == [1, 2, 3]
+    assert loaded_ids(pipeline) == [1, 2, 3]
 
 
-def test_a_table_that_lost_its_newest_rows_stops_the_consumer(road: Road) -> None:
-    bad = json.dumps(action(road.mrf, 4, potential_revenue="1")).encode()
-    send(road.bootstrap, topic(road), [*(action(road.mrf, number) for number in (1, 2, 3)), bad])
-    consumer = road.consume("actions")
-    wait_until(lambda: loaded_ids(road) == [1, 2, 3], "the rows")
+def test_a_table_that_lost_its_newest_rows_stops_the_consumer(pipeline: Pipeline) -> None:
+    bad = json.dumps(action(pipeline.mrf, 4, potential_revenue="1")).encode()
+    send(pipeline.bootstrap, topic(pipeline), [*(action(pipeline.mrf, number) for number in (1, 2, 3)), bad])
+    consumer = pipeline.consume("actions")
+    wait_until(lambda: loaded_ids(pipeline) == [1, 2, 3], "the rows")
     assert consumer.terminate() == 0
-    again = road.consume("actions")
+    again = pipeline.consume("actions")
     wait_until(lambda: again.logged('"assigned"'), "a dead letter at the end of the chain is known")
     assert again.terminate() == 0
-    road.query("DELETE FROM crm_bot_rejects WHERE topic = %s", topic(road))
-    road.query("DELETE FROM {actions} WHERE transaction_id > 1")
-    stopped = road.consume("actions")
+    pipeline.query("DELETE FROM crm_bot_rejects WHERE topic = %s", topic(pipeline))
+    pipeline.query("DELETE FROM {actions} WHERE transaction_id > 1")
+    stopped = pipeline.consume("actions")
     assert stopped.exit_code() == 3
-    assert f"{topic(road)} has lost rows: the newest row of source" in stopped.log.read_text()
+    assert f"{topic(pipeline)} has lost rows: the newest row of source" in stopped.log.read_text()
 
 
-def test_a_recreated_topic_is_adopted_and_its_chains_go_on(road: Road) -> None:
-    bad = json.dumps(action(road.mrf, 2, potential_revenue="1")).encode()
-    send(road.bootstrap, topic(road), [action(road.mrf, 1), bad, action(road.mrf, 3)])
-    consumer = road.consume("actions")
-    wait_until(lambda: loaded_ids(road) == [1, 3], "the first rows")
+def test_a_recreated_topic_is_adopted_and_its_chains_continue(pipeline: Pipeline) -> None:
+    bad = json.dumps(action(pipeline.mrf, 2, potential_revenue="1")).encode()
+    send(pipeline.bootstrap, topic(pipeline), [action(pipeline.mrf, 1), bad, action(pipeline.mrf, 3)])
+    consumer = pipeline.consume("actions")
+    wait_until(lambda: loaded_ids(pipeline) == [1, 3], "the first rows")
     assert consumer.terminate() == 0
-    nothing = road.run(*ADOPT)
+    nothing = pipeline.run(*ADOPT)
     assert (nothing.returncode, "nothing to adopt" in nothing.stderr) == (2, True)
-    road.recreate(topic(road))
+    pipeline.recreate(topic(pipeline))
     # What was loaded already, a dead letter at the offset of an old one, and new rows.
-    worse = json.dumps(action(road.mrf, 4, potential_revenue="1")).encode()
-    send(road.bootstrap, topic(road), [action(road.mrf, 3), worse, action(road.mrf, 5)])
-    stopped = road.consume("actions")
+    worse = json.dumps(action(pipeline.mrf, 4, potential_revenue="1")).encode()
+    send(pipeline.bootstrap, topic(pipeline), [action(pipeline.mrf, 3), worse, action(pipeline.mrf, 5)])
+    stopped = pipeline.consume("actions")
     assert stopped.exit_code() == 3
     assert "crmbot-consumer adopt-topic --stream actions" in stopped.log.read_text()
-    assert "partition 0 resumes at offset 0" in road.must(*ADOPT)
-    road.consume("actions")
-    wait_until(lambda: sorted(loaded_ids(road)) == [1, 3, 5], "the new rows")
-    assert [value for _, _, value in rejects(road)] == [bad, worse]
-    assert road.run(*ADOPT).returncode == 2
+    assert "partition 0 resumes at offset 0" in pipeline.check_output(*ADOPT)
+    pipeline.consume("actions")
+    wait_until(lambda: sorted(loaded_ids(pipeline)) == [1, 3, 5], "the new rows")
+    assert [value for _, _, value in rejects(pipeline)] == [bad, worse]
+    assert pipeline.run(*ADOPT).returncode == 2
     show = ("crmbot-consumer", "rejects", "show", "--stream", "actions", "0", "1")
-    assert road.must(*show).encode() == worse
-    assert road.must(*show, "--epoch", "0").encode() == bad
-    assert "of epoch 2 of" in road.run(*show, "--epoch", "2").stderr
+    assert pipeline.check_output(*show).encode() == worse
+    assert pipeline.check_output(*show, "--epoch", "0").encode() == bad
+    assert "of epoch 2 of" in pipeline.run(*show, "--epoch", "2").stderr
 
 
-def test_a_consumer_of_the_old_log_cannot_load_after_the_adoption(road: Road) -> None:
+def test_a_consumer_of_the_old_log_cannot_load_after_the_adoption(pipeline: Pipeline) -> None:
     warehouse = Warehouse(
-        WarehouseSettings(warehouse_dsn=road.dsn), ACTIONS, road.mrf, copy_columns(ACTIONS), 30
+        WarehouseSettings(warehouse_dsn=pipeline.dsn), ACTIONS, pipeline.mrf, copy_columns(ACTIONS), 30
     )
-    first = batch_of(road, Position("id", 0), [1, 2])
+    first = batch_of(pipeline, Position("id", 0), [1, 2])
     warehouse.load(Load([first], [copy_text(first.rows, first.offsets)]))
-    held = batch_of(road, first.end, [3])
-    assert "partition 0 resumes at offset 0" in road.must(*ADOPT)
+    held = batch_of(pipeline, first.end, [3])
+    assert "partition 0 resumes at offset 0" in pipeline.check_output(*ADOPT)
     with pytest.raises(FencedError):
         warehouse.load(Load([held], [copy_text(held.rows, held.offsets)]))
     warehouse.close()
 
 
-def test_a_log_that_lost_its_newest_messages_is_adopted(road: Road) -> None:
+def test_a_log_that_lost_its_newest_messages_is_adopted(pipeline: Pipeline) -> None:
     """The ledger is beyond the log's end, as after the broker's disk was restored from an older copy."""
     warehouse = Warehouse(
-        WarehouseSettings(warehouse_dsn=road.dsn), ACTIONS, road.mrf, copy_columns(ACTIONS), 30
+        WarehouseSettings(warehouse_dsn=pipeline.dsn), ACTIONS, pipeline.mrf, copy_columns(ACTIONS), 30
     )
-    send(road.bootstrap, topic(road), [action(road.mrf, number) for number in (1, 2)])
-    consumer = road.consume("actions")
-    wait_until(lambda: loaded_ids(road) == [1, 2], "the first rows")
+    send(pipeline.bootstrap, topic(pipeline), [action(pipeline.mrf, number) for number in (1, 2)])
+    consumer = pipeline.consume("actions")
+    wait_until(lambda: loaded_ids(pipeline) == [1, 2], "the first rows")
     assert consumer.terminate() == 0
     start = warehouse.positions([0])[0]
-    lost = batch_of(road, start, [3, 4])
+    lost = batch_of(pipeline, start, [3, 4])
     warehouse.load(Load([lost], [copy_text(lost.rows, lost.offsets)]))
     warehouse.close()
-    stopped = road.consume("actions")
+    stopped = pipeline.consume("actions")
     assert stopped.exit_code() == 3
     assert "it lost its newest messages" in stopped.log.read_text()
-    assert "partition 0 resumes at offset 2" in road.must(*ADOPT)
-    send(road.bootstrap, topic(road), [action(road.mrf, number) for number in (3, 4, 5)])
-    road.consume("actions")
-    wait_until(lambda: sorted(loaded_ids(road)) == [1, 2, 3, 4, 5], "the row that is new")
-    assert rejects(road) == []
+    assert "partition 0 resumes at offset 2" in pipeline.check_output(*ADOPT)
+    send(pipeline.bootstrap, topic(pipeline), [action(pipeline.mrf, number) for number in (3, 4, 5)])
+    pipeline.consume("actions")
+    wait_until(lambda: sorted(loaded_ids(pipeline)) == [1, 2, 3, 4, 5], "the row that is new")
+    assert rejects(pipeline) == []
 
 
-def test_a_row_that_the_table_refuses_becomes_a_dead_letter_and_blocks_nothing(road: Road) -> None:
-    road.query("ALTER TABLE {actions} ADD CONSTRAINT short CHECK (length(city) < 20)")
-    rows = [action(road.mrf, number, city="Москва" * (5 if number == 3 else 1)) for number in range(1, 7)]
-    send(road.bootstrap, topic(road), rows)
-    consumer = road.consume("actions")
-    wait_until(lambda: loaded_ids(road) == [1, 2, 4, 5, 6], "the other rows")
-    ((offset, reason, _),) = rejects(road)
+def test_a_row_that_the_table_refuses_becomes_a_dead_letter_and_blocks_nothing(pipeline: Pipeline) -> None:
+    pipeline.query("ALTER TABLE {actions} ADD CONSTRAINT short CHECK (length(city) < 20)")
+    rows = [action(pipeline.mrf, number, city="Москва" * (5 if number == 3 else 1)) for number in range(1, 7)]
+    send(pipeline.bootstrap, topic(pipeline), rows)
+    consumer = pipeline.consume("actions")
+    wait_until(lambda: loaded_ids(pipeline) == [1, 2, 4, 5, 6], "the other rows")
+    ((offset, reason, _),) = rejects(pipeline)
     assert (offset, "SQLSTATE 23514" in reason) == (2, True)
     assert consumer.terminate() == 0
-    road.query("ALTER TABLE {actions} DROP CONSTRAINT short")
-    road.must("crmbot-consumer", "rejects", "replay", "--stream", "actions", "0", "2")
-    assert sorted(loaded_ids(road)) == [1, 2, 3, 4, 5, 6]
+    pipeline.query("ALTER TABLE {actions} DROP CONSTRAINT short")
+    pipeline.check_output("crmbot-consumer", "rejects", "replay", "--stream", "actions", "0", "2")
+    assert sorted(loaded_ids(pipeline)) == [1, 2, 3, 4, 5, 6]
 
 
-def test_a_table_that_refuses_every_row_stops_the_consumer(road: Road) -> None:
-    road.query("ALTER TABLE {actions} ADD CONSTRAINT none CHECK (city = '')")
-    send(road.bootstrap, topic(road), [action(road.mrf, number) for number in range(1, 30)])
-    consumer = road.consume("actions", MAX_REJECTS_IN_A_ROW="20")
+def test_a_table_that_refuses_every_row_stops_the_consumer(pipeline: Pipeline) -> None:
+    pipeline.query("ALTER TABLE {actions} ADD CONSTRAINT none CHECK (city = '')")
+    send(pipeline.bootstrap, topic(pipeline), [action(pipeline.mrf, number) for number in range(1, 30)])
+    consumer = pipeline.consume("actions", MAX_REJECTS_IN_A_ROW="20")
     assert consumer.exit_code() == 3
     assert "the warehouse refuses the data (23514)" in consumer.log.read_text()
-    assert rejects(road) == []
+    assert rejects(pipeline) == []
 
 
-def test_a_topic_with_settings_that_lose_rows_stops_the_consumer_until_they_are_right(road: Road) -> None:
+def test_a_topic_with_settings_that_lose_rows_stops_the_consumer_until_they_are_corrected(
+    pipeline: Pipeline,
+) -> None:
     resource = ConfigResource(
         ResourceType.TOPIC,
-        topic(road),
+        topic(pipeline),
         incremental_configs=[
             ConfigEntry("cleanup.policy", "compact", incremental_operation=AlterConfigOpType.SET)
         ],
     )
-    admin = AdminClient({"bootstrap.servers": road.bootstrap})
+    admin = AdminClient({"bootstrap.servers": pipeline.bootstrap})
     admin.incremental_alter_configs([resource])[resource].result(10)
-    stopped = road.consume("actions")
+    stopped = pipeline.consume("actions")
     assert stopped.exit_code() == 2
     assert "cleanup.policy is compact, not delete" in stopped.log.read_text()
-    road.must("crmbot-producer", "topics")
-    consumer = road.consume("actions")
+    pipeline.check_output("crmbot-producer", "topics")
+    consumer = pipeline.consume("actions")
     wait_until(lambda: consumer.logged('"assigned"'), "the consumer works")
 
 
-def test_a_warehouse_that_cannot_hold_all_texts_is_refused(road: Road, postgres: Postgres) -> None:
+def test_a_warehouse_whose_encoding_is_not_utf8_is_refused(pipeline: Pipeline, postgres: Postgres) -> None:
     with psycopg.connect(postgres.dsn, autocommit=True) as connection:
-        name = sql.Identifier(f"win_{road.mrf}")
+        name = sql.Identifier(f"win_{pipeline.mrf}")
         connection.execute(
             sql.SQL(
                 "CREATE DATABASE {} ENCODING 'WIN1251' LOCALE_PROVIDER libc LOCALE 'C' TEMPLATE template0"
             ).format(name)
         )
-    dsn = make_conninfo(postgres.dsn, dbname=f"win_{road.mrf}")
-    stopped = road.consume("actions", WAREHOUSE_DSN=dsn)
+    dsn = make_conninfo(postgres.dsn, dbname=f"win_{pipeline.mrf}")
+    stopped = pipeline.consume("actions", WAREHOUSE_DSN=dsn)
     assert stopped.exit_code() == 2
     assert "encoding is WIN1251" in stopped.log.read_text()
 
 
-def test_memory_is_bounded_by_the_bytes_of_a_batch(road: Road) -> None:
+def test_memory_is_bounded_by_the_bytes_of_a_batch(pipeline: Pipeline) -> None:
     for _ in range(12):
-        send(road.bootstrap, topic(road), [b"x" * 900_000] * 25)
-    consumer = road.consume("actions", BATCH_SECONDS="30", BATCH_ROWS="20000", MAX_REJECTS_IN_A_ROW="500")
-    wait_until(lambda: len(rejects(road)) == 300, "all are rejected", 120)
+        send(pipeline.bootstrap, topic(pipeline), [b"x" * 900_000] * 25)
+    consumer = pipeline.consume("actions", BATCH_SECONDS="30", BATCH_ROWS="20000", MAX_REJECTS_IN_A_ROW="500")
+    wait_until(lambda: len(rejects(pipeline)) == 300, "all are rejected", 120)
     status = Path(f"/proc/{consumer.process.pid}/status").read_text(encoding="ascii").splitlines()
     (peak,) = (int(line.split()[1]) for line in status if line.startswith("VmHWM"))
     assert peak < 350 * 1024
 
 
-def test_a_transaction_of_a_vanished_consumer_is_ended(road: Road) -> None:
+def test_the_session_of_a_vanished_consumer_is_terminated(pipeline: Pipeline) -> None:
     """As when a node is lost: the server goes on believing in a client that is not there any more."""
-    names = (f"consumer {topic(road)} node-1", f"consumer {topic(road)}0 node-1")
-    vanished, stranger = (psycopg.connect(road.dsn, application_name=name) for name in names)
+    names = (f"consumer {topic(pipeline)} node-1", f"consumer {topic(pipeline)}0 node-1")
+    vanished, stranger = (psycopg.connect(pipeline.dsn, application_name=name) for name in names)
     stranger.execute("SELECT 1")
-    ledger.insert(vanished, topic(road), [batch_of(road, Position("id", 0), [1, 2, 3]).entry])
-    send(road.bootstrap, topic(road), [action(road.mrf, number) for number in (1, 2, 3)])
-    consumer = road.consume("actions", LOCK_SECONDS="2")
-    wait_until(lambda: loaded_ids(road) == [1, 2, 3], "the rows")
+    ledger.insert(vanished, topic(pipeline), [batch_of(pipeline, Position("id", 0), [1, 2, 3]).entry])
+    send(pipeline.bootstrap, topic(pipeline), [action(pipeline.mrf, number) for number in (1, 2, 3)])
+    consumer = pipeline.consume("actions", LOCK_SECONDS="2")
+    wait_until(lambda: loaded_ids(pipeline) == [1, 2, 3], "the rows")
     assert consumer.logged("another session has held a lock for too long")
     assert consumer.logged("abandoned sessions ended")
     with pytest.raises(psycopg.OperationalError):
@@ -226,13 +228,15 @@ def test_a_transaction_of_a_vanished_consumer_is_ended(road: Road) -> None:
         "insufficient memory reserved for statement",
     ],
 )
-def test_a_limit_of_resources_that_no_retry_mends_stops_the_consumer(road: Road, message: str) -> None:
-    road.query(
+def test_a_limit_of_resources_that_no_retry_mends_stops_the_consumer(
+    pipeline: Pipeline, message: str
+) -> None:
+    pipeline.query(
         "CREATE FUNCTION refuse_{actions}() RETURNS trigger LANGUAGE plpgsql AS "
         f"$$ BEGIN RAISE EXCEPTION '{message}' USING ERRCODE = '53000'; END $$"
     )
-    road.query("CREATE TRIGGER refuse BEFORE INSERT ON {actions} EXECUTE FUNCTION refuse_{actions}()")
-    send(road.bootstrap, topic(road), [action(road.mrf, 1)])
-    consumer = road.consume("actions")
+    pipeline.query("CREATE TRIGGER refuse BEFORE INSERT ON {actions} EXECUTE FUNCTION refuse_{actions}()")
+    send(pipeline.bootstrap, topic(pipeline), [action(pipeline.mrf, 1)])
+    consumer = pipeline.consume("actions")
     assert consumer.exit_code() == 2
     assert f"{message}; give the role a resource queue" in consumer.log.read_text()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from tests.integration.road import Road, wait_until
+from tests.integration.pipeline import Pipeline, wait_until
 
 # Seconds since 1970, kopecks, words of its own; who worked is a row of another table, which never changes.
 TOUCHES = """
@@ -69,7 +69,7 @@ ORDERS = """
 
 
 class OwnBot:
-    """A bot that knows nothing of the road."""
+    """A bot that knows nothing of the pipeline."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(exist_ok=True)
@@ -79,7 +79,7 @@ class OwnBot:
             with closing(self._open(stream)) as connection:
                 connection.executescript(f"PRAGMA journal_mode = WAL; {script}")
 
-    def work(self, leads: int) -> None:
+    def write_leads(self, leads: int) -> None:
         """Commit two touches and two steps of an order for each of so many leads."""
         with closing(self._open("actions")) as actions, closing(self._open("nature")) as nature:
             for lead in itertools.islice(self._numbers, leads):
@@ -92,15 +92,15 @@ class OwnBot:
                 nature.execute("UPDATE orders SET state = 'подключен' WHERE number = ?", (f"N-{lead}",))
 
     @contextmanager
-    def at_work(self) -> Iterator[None]:
+    def keep_writing(self) -> Iterator[None]:
         """Work on in a thread of its own."""
         stop = threading.Event()
 
-        def work_on() -> None:
+        def write() -> None:
             while not stop.wait(0.01):
-                self.work(1)
+                self.write_leads(1)
 
-        thread = threading.Thread(target=work_on)
+        thread = threading.Thread(target=write)
         thread.start()
         try:
             yield
@@ -112,61 +112,67 @@ class OwnBot:
         return sqlite3.connect(self._folder / f"{stream}.db", timeout=30, isolation_level=None)
 
 
-def grown(road: Road, stream: str, rows: int) -> Callable[[], bool]:
-    return lambda: road.in_warehouse(stream) > rows
+def has_more_rows(pipeline: Pipeline, stream: str, rows: int) -> Callable[[], bool]:
+    return lambda: pipeline.in_warehouse(stream) > rows
 
 
-def test_every_row_arrives_once_while_a_bot_with_tables_of_its_own_works_on(road: Road) -> None:
-    bot = OwnBot(road.data)
-    bot.work(500)
+def test_every_row_arrives_once_while_a_bot_with_its_own_tables_keeps_writing(pipeline: Pipeline) -> None:
+    bot = OwnBot(pipeline.data)
+    bot.write_leads(500)
     for stream in ("actions", "nature"):
-        assert "adopted as source" in road.must("crmbot-producer", "adopt", "--stream", stream)
-        assert "adopted already" in road.must("crmbot-producer", "adopt", "--stream", stream)
-    with bot.at_work():
+        assert "adopted as source" in pipeline.check_output("crmbot-producer", "adopt", "--stream", stream)
+        assert "adopted already" in pipeline.check_output("crmbot-producer", "adopt", "--stream", stream)
+    with bot.keep_writing():
         for stream in ("actions", "nature"):
-            road.produce(stream)
-            road.consume(stream)
+            pipeline.produce(stream)
+            pipeline.consume(stream)
         for stream in ("actions", "nature"):
-            wait_until(grown(road, stream, 1_100), f"rows of {stream} that were written meanwhile")
-    result = road.audit()
+            wait_until(
+                has_more_rows(pipeline, stream, 1_100), f"rows of {stream} that were written meanwhile"
+            )
+    result = pipeline.audit()
     assert result["clean"], result
     for stream in result["streams"]:
         assert stream["rows_in_file"] == stream["rows_in_warehouse"] > 1_100
-    assert road.query(
+    assert pipeline.query(
         "SELECT action, channel, result, refusal_reason, potential_revenue::text FROM {actions} "
         "WHERE lead_id = 'L1' ORDER BY transaction_id"
     ) == [("call", "phone", "thinking", None, "650.50"), ("meeting", "office", "refused", "дорого", "650.05")]
-    assert road.query(
+    assert pipeline.query(
         "SELECT status, monthly_revenue::text FROM {nature} WHERE lead_id = 'L1' ORDER BY transaction_id"
     ) == [("application", "650.50"), ("connected", "650.50")]
 
 
-def test_a_file_with_a_view_is_spread_again_restored_and_sent_again(road: Road) -> None:
-    bot = OwnBot(road.data)
-    bot.work(100)
+def test_a_file_with_a_view_is_repartitioned_restored_and_resent(pipeline: Pipeline) -> None:
+    bot = OwnBot(pipeline.data)
+    bot.write_leads(100)
     for stream in ("actions", "nature"):
-        road.must("crmbot-producer", "adopt", "--stream", stream)
-    nature, consumer = road.produce("nature"), road.consume("nature")
-    road.send_all()
-    road.consume("actions")
-    road.wait_for_all("actions")
-    road.must("crmbot-producer", "topics", PARTITIONS="5")
-    assert "go to 5 partitions" in road.must("crmbot-producer", "repartition", "--stream", "actions")
-    backup = road.back_up()
-    bot.work(50)
-    road.send_all()
-    road.wait_for_all("actions")
-    assert road.query("SELECT count(DISTINCT kafka_partition) FROM {actions}") == [(5,)]
-    (road.data / "actions.db").unlink()  # this process still has it open
-    road.restore(backup)
-    bot.work(20)
-    refused = road.run("crmbot-producer", "run", "--stream", "actions")
+        pipeline.check_output("crmbot-producer", "adopt", "--stream", stream)
+    nature, consumer = pipeline.produce("nature"), pipeline.consume("nature")
+    pipeline.send_all()
+    pipeline.consume("actions")
+    pipeline.wait_for_all("actions")
+    pipeline.check_output("crmbot-producer", "topics", PARTITIONS="5")
+    assert "go to 5 partitions" in pipeline.check_output(
+        "crmbot-producer", "repartition", "--stream", "actions"
+    )
+    backup = pipeline.back_up()
+    bot.write_leads(50)
+    pipeline.send_all()
+    pipeline.wait_for_all("actions")
+    assert pipeline.query("SELECT count(DISTINCT kafka_partition) FROM {actions}") == [(5,)]
+    (pipeline.data / "actions.db").unlink()  # this process still has it open
+    pipeline.restore(backup)
+    bot.write_leads(20)
+    refused = pipeline.run("crmbot-producer", "run", "--stream", "actions")
     assert refused.returncode == 3
     assert "was replaced or restored" in refused.stderr
-    assert "rows after 200 belong to" in road.must("crmbot-producer", "new-source", "--stream", "actions")
-    road.must("crmbot-producer", "resend", "--stream", "actions")
-    road.send_all()
+    assert "rows after 200 belong to" in pipeline.check_output(
+        "crmbot-producer", "new-source", "--stream", "actions"
+    )
+    pipeline.check_output("crmbot-producer", "resend", "--stream", "actions")
+    pipeline.send_all()
     assert nature.process.poll() is None
     assert consumer.process.poll() is None
-    result = road.audit()
+    result = pipeline.audit()
     assert result["clean"], result

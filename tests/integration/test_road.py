@@ -2,68 +2,68 @@
 
 from functools import partial
 
-from tests.integration.road import Road, Service, wait_until
+from tests.integration.pipeline import Pipeline, Service, wait_until
 
 
 def is_ready(service: Service) -> bool:
     return service.get("/readyz")[0] == 200
 
 
-def test_every_row_arrives_once_while_the_bot_works_on(road: Road) -> None:
-    road.backfill(6_000)
+def test_every_row_arrives_once_while_the_bot_keeps_writing(pipeline: Pipeline) -> None:
+    pipeline.backfill(6_000)
     for stream in ("actions", "nature"):
-        road.produce(stream)
-        road.consume(stream)
-        road.consume(stream)
-    road.must("crmbot-generator", "live", "--rate", "200", "--seconds", "5")
-    result = road.audit()
+        pipeline.produce(stream)
+        pipeline.consume(stream)
+        pipeline.consume(stream)
+    pipeline.check_output("crmbot-generator", "live", "--rate", "200", "--seconds", "5")
+    result = pipeline.audit()
     assert result["clean"], result
     assert sum(stream["rows_in_file"] for stream in result["streams"]) > 6_500
     assert all(stream["rows_in_file"] == stream["rows_in_warehouse"] for stream in result["streams"])
-    assert road.query(
+    assert pipeline.query(
         "SELECT count(*) FROM {nature} n WHERE lead_id NOT IN (SELECT lead_id FROM {actions})"
     ) == [(0,)]
 
 
-def test_a_row_can_be_followed_from_file_to_table(road: Road) -> None:
-    road.backfill(500)
-    road.produce("actions")
-    road.consume("actions")
-    road.wait_for_all("actions")
-    ((first, newest, count),) = road.query(
+def test_every_row_has_an_offset_of_its_own(pipeline: Pipeline) -> None:
+    pipeline.backfill(500)
+    pipeline.produce("actions")
+    pipeline.consume("actions")
+    pipeline.wait_for_all("actions")
+    ((first, newest, count),) = pipeline.query(
         "SELECT min(transaction_id), max(transaction_id), count(DISTINCT (kafka_partition, kafka_offset)) "
         "FROM {actions}"
     )
-    assert (first, newest, count) == (1, road.in_file("actions"), road.in_file("actions"))
+    assert (first, newest, count) == (1, pipeline.in_file("actions"), pipeline.in_file("actions"))
 
 
-def test_services_end_cleanly_and_start_where_they_stopped(road: Road) -> None:
-    road.backfill(2_000)
+def test_services_shut_down_cleanly_and_resume(pipeline: Pipeline) -> None:
+    pipeline.backfill(2_000)
     for _ in range(2):
-        producer, consumer = road.produce("actions"), road.consume("actions")
-        road.wait_for_all("actions")
+        producer, consumer = pipeline.produce("actions"), pipeline.consume("actions")
+        pipeline.wait_for_all("actions")
         wait_until(partial(is_ready, consumer), "the consumer is ready")
         assert producer.terminate() == 0
         assert consumer.terminate() == 0
-        road.must("crmbot-generator", "live", "--rate", "300", "--seconds", "1")
-    road.produce("nature")
-    road.produce("actions")
-    road.consume("nature")
-    road.consume("actions")
-    assert road.audit()["clean"]
+        pipeline.check_output("crmbot-generator", "live", "--rate", "300", "--seconds", "1")
+    pipeline.produce("nature")
+    pipeline.produce("actions")
+    pipeline.consume("nature")
+    pipeline.consume("actions")
+    assert pipeline.audit()["clean"]
 
 
-def test_the_audit_names_every_kind_of_difference(road: Road) -> None:
-    road.backfill(1_000)
+def test_the_audit_names_every_kind_of_difference(pipeline: Pipeline) -> None:
+    pipeline.backfill(1_000)
     for stream in ("actions", "nature"):
-        road.produce(stream)
-        road.consume(stream)
-    assert road.audit()["clean"]
-    road.query("INSERT INTO {actions} SELECT * FROM {actions} WHERE transaction_id = 11")
-    road.query("DELETE FROM {actions} WHERE transaction_id = 12")
-    road.query("UPDATE {actions} SET potential_revenue = potential_revenue + 1 WHERE transaction_id = 13")
-    road.query("UPDATE {actions} SET transaction_id = 999999 WHERE transaction_id = 14")
-    actions, nature = road.audit(wait=0)["streams"]
+        pipeline.produce(stream)
+        pipeline.consume(stream)
+    assert pipeline.audit()["clean"]
+    pipeline.query("INSERT INTO {actions} SELECT * FROM {actions} WHERE transaction_id = 11")
+    pipeline.query("DELETE FROM {actions} WHERE transaction_id = 12")
+    pipeline.query("UPDATE {actions} SET potential_revenue = potential_revenue + 1 WHERE transaction_id = 13")
+    pipeline.query("UPDATE {actions} SET transaction_id = 999999 WHERE transaction_id = 14")
+    actions, nature = pipeline.audit(wait=0)["streams"]
     assert actions["counts"] == {"twice": 1, "missing": 2, "changed": 1, "extra": 1}
     assert {(e[0], e[2]) for e in actions["examples"]} == {
         ("twice", 11),
@@ -75,35 +75,36 @@ def test_the_audit_names_every_kind_of_difference(road: Road) -> None:
     assert nature["clean"]
 
 
-def test_the_audit_finds_disorder_and_a_broken_ledger(road: Road) -> None:
-    road.backfill(1_000)
+def test_the_audit_detects_rows_out_of_order_and_a_broken_ledger(pipeline: Pipeline) -> None:
+    pipeline.backfill(1_000)
     for stream in ("actions", "nature"):
-        road.produce(stream)
-        road.consume(stream)
-    assert road.audit()["clean"]
-    road.query("UPDATE {actions} SET kafka_offset = -1 - kafka_offset WHERE kafka_partition = 0")
-    road.query(
+        pipeline.produce(stream)
+        pipeline.consume(stream)
+    assert pipeline.audit()["clean"]
+    pipeline.query("UPDATE {actions} SET kafka_offset = -1 - kafka_offset WHERE kafka_partition = 0")
+    pipeline.query(
         "UPDATE crm_bot_ledger SET start_offset = start_offset + 1 WHERE topic = %s",
-        f"crm_bot_nature_{road.mrf}",
+        f"crm_bot_nature_{pipeline.mrf}",
     )
-    actions, nature = road.audit(wait=0)["streams"]
+    actions, nature = pipeline.audit(wait=0)["streams"]
     assert any("before an earlier row" in promise for promise in actions["broken_promises"])
     assert any("ledger's chain" in promise for promise in nature["broken_promises"])
 
 
-def test_metrics_tell_what_was_done(road: Road) -> None:
-    road.backfill(1_000)
-    producer, consumer = road.produce("actions"), road.consume("actions")
-    road.wait_for_all("actions")
-    rows = road.in_file("actions")
-    labels = f'{{mrf="{road.mrf}",stream="actions"}}'
+def test_metrics_count_rows_and_lag(pipeline: Pipeline) -> None:
+    pipeline.backfill(1_000)
+    producer, consumer = pipeline.produce("actions"), pipeline.consume("actions")
+    pipeline.wait_for_all("actions")
+    rows = pipeline.in_file("actions")
+    labels = f'{{mrf="{pipeline.mrf}",stream="actions"}}'
     assert f"crmbot_producer_rows_sent_total{labels} {rows:.1f}" in producer.get("/metrics")[1]
     wait_until(
         lambda: f"crmbot_consumer_rows_loaded_total{labels} {rows:.1f}" in consumer.get("/metrics")[1],
         "the consumer counts its rows",
     )
     rows_behind = [
-        f'crmbot_consumer_lag_rows{{mrf="{road.mrf}",partition="{p}",stream="actions"}} 0.0' for p in "012"
+        f'crmbot_consumer_lag_rows{{mrf="{pipeline.mrf}",partition="{p}",stream="actions"}} 0.0'
+        for p in "012"
     ]
     wait_until(
         lambda: all(lag in consumer.get("/metrics")[1] for lag in rows_behind), "no partition lags behind"

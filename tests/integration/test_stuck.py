@@ -20,7 +20,7 @@ from crmbot_core.settings import load
 from crmbot_core.telemetry import Logger
 from devstack import Kafka
 from tests.integration.messages import action, send
-from tests.integration.road import Road, Service, wait_until
+from tests.integration.pipeline import Pipeline, Service, wait_until
 
 MINUTES = 0.1
 SECONDS = MINUTES * 60
@@ -28,75 +28,81 @@ STUCK = {"STUCK_MINUTES": str(MINUTES)}
 NOWHERE = "host=127.0.0.1 port=1 user=nobody dbname=nothing"
 
 
-def topic(road: Road) -> str:
-    return f"crm_bot_actions_{road.mrf}"
+def topic(pipeline: Pipeline) -> str:
+    return f"crm_bot_actions_{pipeline.mrf}"
 
 
-def waits(service: Service) -> list[str]:
+def wait_times(service: Service) -> list[str]:
     """Return when it said that it waits."""
     return [event["timestamp"] for event in service.events if event["event"] == "waiting"]
 
 
-def waited_longer_than_allowed(service: Service, begin: float) -> bool:
+def has_waited_beyond_the_limit(service: Service, begin: float) -> bool:
     """Tell whether it said so much later than `begin` that it waits."""
     since = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(begin + 2 * SECONDS))
-    return any(moment > since for moment in waits(service))
+    return any(moment > since for moment in wait_times(service))
 
 
-def ends_while(service: Service, more_comes: Callable[[], None], seconds: float = 90) -> str:
+def exit_line_while(service: Service, send_more: Callable[[], None], seconds: float = 90) -> str:
     """Let more come until the service has ended with 1; return its last line."""
 
     def has_ended() -> bool:
-        more_comes()
+        send_more()
         return service.process.poll() is not None
 
     wait_until(has_ended, f"{service.log} has ended", seconds)
     assert service.exit_code() == 1
-    return service.last_words
+    return service.last_line
 
 
-def test_without_a_warehouse_a_consumer_ends_when_messages_come_and_not_before(road: Road) -> None:
-    send(road.bootstrap, topic(road), [action(road.mrf, 1)])
+def test_a_consumer_without_a_warehouse_exits_only_when_the_backlog_grows(pipeline: Pipeline) -> None:
+    send(pipeline.bootstrap, topic(pipeline), [action(pipeline.mrf, 1)])
     begin = time.time()
-    consumer = road.consume("actions", WAREHOUSE_DSN=NOWHERE, **STUCK)
-    wait_until(lambda: waited_longer_than_allowed(consumer, begin), "it waits for the warehouse")
+    consumer = pipeline.consume("actions", WAREHOUSE_DSN=NOWHERE, **STUCK)
+    wait_until(lambda: has_waited_beyond_the_limit(consumer, begin), "it waits for the warehouse")
     assert consumer.process.poll() is None
-    line = ends_while(consumer, lambda: send(road.bootstrap, topic(road), [action(road.mrf, 2)]))
+    line = exit_line_while(
+        consumer, lambda: send(pipeline.bootstrap, topic(pipeline), [action(pipeline.mrf, 2)])
+    )
     assert line.startswith("crmbot-consumer: stuck: no progress for")
     assert "the warehouse does not answer" in line
 
 
-def test_a_client_that_brings_nothing_ends_the_consumer(road: Road) -> None:
+def test_a_consumer_that_receives_no_messages_exits(pipeline: Pipeline) -> None:
     # The broker holds its answers back until they are large.
     held_back = {"KAFKA_FETCH_MIN_BYTES": "100000000", "KAFKA_FETCH_WAIT_MAX_MS": "50000"}
-    consumer = road.consume("actions", **held_back, **STUCK)
+    consumer = pipeline.consume("actions", **held_back, **STUCK)
     wait_until(lambda: consumer.get("/readyz")[0] == 200, "the consumer is ready")
-    line = ends_while(consumer, lambda: send(road.bootstrap, topic(road), [action(road.mrf, 1)]))
+    line = exit_line_while(
+        consumer, lambda: send(pipeline.bootstrap, topic(pipeline), [action(pipeline.mrf, 1)])
+    )
     assert "no messages received from Kafka" in line
 
 
-def test_consumers_without_work_or_without_partitions_go_on(road: Road) -> None:
-    consumers = [road.consume("actions", **STUCK) for _ in range(4)]  # of three partitions
+def test_consumers_without_messages_or_without_partitions_keep_running(pipeline: Pipeline) -> None:
+    consumers = [pipeline.consume("actions", **STUCK) for _ in range(4)]  # of three partitions
     wait_until(lambda: all(c.get("/readyz")[0] == 200 for c in consumers), "all are ready")
-    producer = Producer({"bootstrap.servers": road.bootstrap, "transactional.id": f"aborting-{road.mrf}"})
+    producer = Producer(
+        {"bootstrap.servers": pipeline.bootstrap, "transactional.id": f"aborting-{pipeline.mrf}"}
+    )
     producer.init_transactions(10)
     begin = time.monotonic()
 
     def aborted_for_long() -> bool:
         producer.begin_transaction()
-        producer.produce(topic(road), b"never to be seen", b"L1", partition=0)
+        producer.produce(topic(pipeline), b"never to be seen", b"L1", partition=0)
         producer.flush(10)
         producer.abort_transaction(10)
         return time.monotonic() > begin + 3 * SECONDS
 
     wait_until(aborted_for_long, "aborted transactions for longer than is allowed")
     assert [c.process.poll() for c in consumers] == [None] * 4
-    send(road.bootstrap, topic(road), [action(road.mrf, 1)])
-    wait_until(lambda: road.in_warehouse("actions") == 1, "the row")
+    send(pipeline.bootstrap, topic(pipeline), [action(pipeline.mrf, 1)])
+    wait_until(lambda: pipeline.in_warehouse("actions") == 1, "the row")
 
 
-def test_a_frozen_broker_is_waited_for(road: Road, kafka: Kafka) -> None:
-    consumer = road.consume("actions", **STUCK)
+def test_the_consumer_waits_for_a_frozen_broker(pipeline: Pipeline, kafka: Kafka) -> None:
+    consumer = pipeline.consume("actions", **STUCK)
     wait_until(lambda: consumer.get("/readyz")[0] == 200, "the consumer is ready")
     os.kill(kafka.pid, signal.SIGSTOP)
     try:
@@ -105,12 +111,12 @@ def test_a_frozen_broker_is_waited_for(road: Road, kafka: Kafka) -> None:
         assert consumer.process.poll() is None
     finally:
         os.kill(kafka.pid, signal.SIGCONT)
-    send(road.bootstrap, topic(road), [action(road.mrf, number) for number in range(1, 11)])
-    wait_until(lambda: road.in_warehouse("actions") == 10, "all rows")
+    send(pipeline.bootstrap, topic(pipeline), [action(pipeline.mrf, number) for number in range(1, 11)])
+    wait_until(lambda: pipeline.in_warehouse("actions") == 10, "all rows")
     assert consumer.process.poll() is None
 
 
-class SessionsAtEachWait:
+class SessionCounter:
     """Stands where the logger does: counts what of sessions is still in memory while the consumer waits."""
 
     def __init__(self, stop: threading.Event, waits: int) -> None:
@@ -128,28 +134,28 @@ class SessionsAtEachWait:
         """What goes well is not counted."""
 
 
-def test_failed_loads_leave_nothing_in_memory(road: Road, monkeypatch: pytest.MonkeyPatch) -> None:
-    send(road.bootstrap, topic(road), [action(road.mrf, 1)])
-    road.query(
+def test_failed_loads_leave_nothing_in_memory(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    send(pipeline.bootstrap, topic(pipeline), [action(pipeline.mrf, 1)])
+    pipeline.query(
         "CREATE FUNCTION full_{actions}() RETURNS trigger LANGUAGE plpgsql AS "
         "$$ BEGIN RAISE EXCEPTION 'no space' USING ERRCODE = '53100'; END $$"
     )
-    road.query("CREATE TRIGGER no_space BEFORE INSERT ON {actions} EXECUTE FUNCTION full_{actions}()")
-    for name, value in road.environment(STREAM="actions").items():
+    pipeline.query("CREATE TRIGGER no_space BEFORE INSERT ON {actions} EXECUTE FUNCTION full_{actions}()")
+    for name, value in pipeline.environment(STREAM="actions").items():
         monkeypatch.setenv(name, value)
     stop = threading.Event()
-    sessions = SessionsAtEachWait(stop, waits=3)
+    sessions = SessionCounter(stop, waits=3)
     ConsumerRun(load(ConsumerSettings), checked_settings(), stop, cast(Logger, sessions)).run()
     assert sessions.counts == [0, 0, 0]
 
 
-def test_without_a_broker_a_producer_ends_when_rows_come_and_not_before(road: Road) -> None:
-    road.backfill(100)
+def test_a_producer_without_a_broker_exits_only_when_the_backlog_grows(pipeline: Pipeline) -> None:
+    pipeline.backfill(100)
     begin = time.time()
-    producer = road.produce("actions", KAFKA_BOOTSTRAP_SERVERS="127.0.0.1:1", **STUCK)
-    wait_until(lambda: waited_longer_than_allowed(producer, begin), "it waits for the broker", 90)
+    producer = pipeline.produce("actions", KAFKA_BOOTSTRAP_SERVERS="127.0.0.1:1", **STUCK)
+    wait_until(lambda: has_waited_beyond_the_limit(producer, begin), "it waits for the broker", 90)
     assert producer.process.poll() is None
-    road.start("crmbot-generator", "live", "--rate", "20")
-    line = ends_while(producer, lambda: None)
+    pipeline.start("crmbot-generator", "live", "--rate", "20")
+    line = exit_line_while(producer, lambda: None)
     assert line.startswith("crmbot-producer: stuck: no progress for")
     assert "Kafka does not answer" in line

@@ -12,7 +12,7 @@ from psycopg.conninfo import make_conninfo
 from devstack import Kafka
 from devstack.certificates import Authority, Certificate
 from devstack.secured_postgres import SecuredPostgres
-from tests.integration.road import Road, wait_until
+from tests.integration.pipeline import Pipeline, wait_until
 
 _INSTALL = Path(__file__).parents[2] / "docs" / "install.md"
 _NUMBERS = itertools.count(800)
@@ -60,20 +60,20 @@ def with_certificate(certificate: Certificate) -> dict[str, object]:
 
 
 @pytest.fixture
-def road(kafka: Kafka, secured: SecuredPostgres, tmp_path: Path) -> Iterator[Road]:
+def pipeline(kafka: Kafka, secured: SecuredPostgres, tmp_path: Path) -> Iterator[Pipeline]:
     """An MRF with topics; `query` comes as superuser."""
     dsn = make_conninfo(secured.dsn, dbname="passwords", options="-c search_path=crm_bot")
-    road = Road(f"mrf{next(_NUMBERS)}", tmp_path, kafka.bootstrap_servers, dsn)
-    road.must("crmbot-producer", "topics")
+    pipeline = Pipeline(f"mrf{next(_NUMBERS)}", tmp_path, kafka.bootstrap_servers, dsn)
+    pipeline.check_output("crmbot-producer", "topics")
     try:
-        yield road
+        yield pipeline
     finally:
-        road.close()
+        pipeline.close()
 
 
 @pytest.mark.parametrize("database", ["passwords", "certificates"])
 def test_each_role_can_do_its_work(
-    road: Road, secured: SecuredPostgres, authority: Authority, tmp_path: Path, database: str
+    pipeline: Pipeline, secured: SecuredPostgres, authority: Authority, tmp_path: Path, database: str
 ) -> None:
     def variables(name: str) -> dict[str, str]:
         if database == "passwords":
@@ -81,37 +81,37 @@ def test_each_role_can_do_its_work(
         with_its_own = with_certificate(authority.issue(f"crm_bot_{name}"))
         return role(secured, authority, name, **with_its_own) | {"WAREHOUSE_PASSWORD": ""}
 
-    road.dsn = make_conninfo(road.dsn, dbname=database)
-    road.must("crmbot-consumer", "migrate", **variables("owner"))
-    road.backfill(1_000)
+    pipeline.dsn = make_conninfo(pipeline.dsn, dbname=database)
+    pipeline.check_output("crmbot-consumer", "migrate", **variables("owner"))
+    pipeline.backfill(1_000)
     loader = variables("loader")
-    running = [road.produce(stream) for stream in ("actions", "nature")]
-    running += [road.consume(stream, **loader) for stream in ("actions", "nature")]
-    road.wait_for_all("actions")
-    road.wait_for_all("nature")
-    road.must("crmbot-producer", "audit", "--wait", "30", **variables("auditor"))
-    road.must("crmbot-consumer", "maintain", "--reorganize", **variables("owner"))
+    running = [pipeline.produce(stream) for stream in ("actions", "nature")]
+    running += [pipeline.consume(stream, **loader) for stream in ("actions", "nature")]
+    pipeline.wait_for_all("actions")
+    pipeline.wait_for_all("nature")
+    pipeline.check_output("crmbot-producer", "audit", "--wait", "30", **variables("auditor"))
+    pipeline.check_output("crmbot-consumer", "maintain", "--reorganize", **variables("owner"))
     for name in ("loader", "exporter", "auditor"):
-        refused = road.run("crmbot-consumer", "maintain", **variables(name))
+        refused = pipeline.run("crmbot-consumer", "maintain", **variables(name))
         assert refused.returncode == 2
         assert "belongs to the role crm_bot_owner" in refused.stderr
     assert [service.terminate() for service in running] == [0, 0, 0, 0]
-    road.must("crmbot-consumer", "rejects", "list", "--stream", "actions", **loader)
-    road.must("crmbot-producer", "resend", "--stream", "actions", **loader)
+    pipeline.check_output("crmbot-consumer", "rejects", "list", "--stream", "actions", **loader)
+    pipeline.check_output("crmbot-producer", "resend", "--stream", "actions", **loader)
     for stream in ("actions", "nature"):
         files = {"OUTPUT_DIR": str(tmp_path), "STREAM": stream}
-        road.must("crmbot-exporter", "export", **variables("exporter"), **files)
-        assert (tmp_path / f"{stream}_{road.mrf}.xlsx").exists()
+        pipeline.check_output("crmbot-exporter", "export", **variables("exporter"), **files)
+        assert (tmp_path / f"{stream}_{pipeline.mrf}.xlsx").exists()
 
 
-def test_no_role_can_change_what_is_loaded(
-    road: Road, secured: SecuredPostgres, authority: Authority
+def test_no_role_can_change_loaded_rows(
+    pipeline: Pipeline, secured: SecuredPostgres, authority: Authority
 ) -> None:
-    road.must("crmbot-consumer", "migrate", **role(secured, authority, "owner"))
+    pipeline.check_output("crmbot-consumer", "migrate", **role(secured, authority, "owner"))
     for name in ("loader", "exporter", "auditor"):
         dsn = role(secured, authority, name)["WAREHOUSE_DSN"]
         with psycopg.connect(dsn, password=_PASSWORD, autocommit=True) as connection:
-            for table in (f"crm_bot_actions_{road.mrf}", "crm_bot_ledger", "crm_bot_rejects"):
+            for table in (f"crm_bot_actions_{pipeline.mrf}", "crm_bot_ledger", "crm_bot_rejects"):
                 for statement in (f"DELETE FROM {table}", f"TRUNCATE {table}", f"DROP TABLE {table}"):
                     with pytest.raises(psycopg.errors.InsufficientPrivilege):
                         connection.execute(statement.encode())
@@ -134,8 +134,8 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("flaw", REFUSED)
-def test_a_client_that_the_warehouse_refuses_ends_with_one_line(
-    road: Road, secured: SecuredPostgres, authority: Authority, tmp_path: Path, flaw: str
+def test_a_client_refused_by_the_warehouse_exits_with_one_line(
+    pipeline: Pipeline, secured: SecuredPostgres, authority: Authority, tmp_path: Path, flaw: str
 ) -> None:
     (tmp_path / "other").mkdir()
     other = Authority(tmp_path / "other")
@@ -155,33 +155,35 @@ def test_a_client_that_the_warehouse_refuses_ends_with_one_line(
     }
     variables = role(secured, authority, "loader", **parts.get(flaw, {}))
     password = {"a wrong password": "wrong", "no password": ""}.get(flaw, _PASSWORD)
-    consumer = road.consume("actions", **variables | {"WAREHOUSE_PASSWORD": password})
+    consumer = pipeline.consume("actions", **variables | {"WAREHOUSE_PASSWORD": password})
     assert consumer.exit_code() == 2
-    assert REFUSED[flaw] in consumer.last_words
+    assert REFUSED[flaw] in consumer.last_line
     assert _PASSWORD not in consumer.log.read_text()
 
 
-def test_a_password_that_is_changed_while_a_consumer_runs(
-    road: Road, secured: SecuredPostgres, authority: Authority
+def test_a_password_changed_while_a_consumer_runs(
+    pipeline: Pipeline, secured: SecuredPostgres, authority: Authority
 ) -> None:
     """The connection that is open lives on; a new one with the old password ends the consumer with 2."""
-    road.must("crmbot-consumer", "migrate", **role(secured, authority, "owner"))
-    road.backfill(100)
+    pipeline.check_output("crmbot-consumer", "migrate", **role(secured, authority, "owner"))
+    pipeline.backfill(100)
     variables = role(secured, authority, "loader")
-    producer, consumer = road.produce("actions"), road.consume("actions", **variables)
-    road.wait_for_all("actions")
+    producer, consumer = pipeline.produce("actions"), pipeline.consume("actions", **variables)
+    pipeline.wait_for_all("actions")
     try:
-        road.query("ALTER ROLE crm_bot_loader PASSWORD 'another'")
-        road.must("crmbot-generator", "live", "--rate", "100", "--seconds", "1")
-        road.wait_for_all("actions")
+        pipeline.query("ALTER ROLE crm_bot_loader PASSWORD 'another'")
+        pipeline.check_output("crmbot-generator", "live", "--rate", "100", "--seconds", "1")
+        pipeline.wait_for_all("actions")
         ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'crm_bot_loader'"
-        road.query(ended)
-        road.must("crmbot-generator", "live", "--rate", "100", "--seconds", "1")
+        pipeline.query(ended)
+        pipeline.check_output("crmbot-generator", "live", "--rate", "100", "--seconds", "1")
         assert consumer.exit_code() == 2
-        assert "password authentication failed" in consumer.last_words
-        road.consume("actions", **variables | {"WAREHOUSE_PASSWORD": "another"})
-        road.wait_for_all("actions")
+        assert "password authentication failed" in consumer.last_line
+        pipeline.consume("actions", **variables | {"WAREHOUSE_PASSWORD": "another"})
+        pipeline.wait_for_all("actions")
     finally:
-        road.query(f"ALTER ROLE crm_bot_loader PASSWORD '{_PASSWORD}'")
-    wait_until(lambda: road.has_sent_all(producer), "all is sent")
-    assert road.query("SELECT count(DISTINCT event_id) FROM {actions}") == [(road.in_file("actions"),)]
+        pipeline.query(f"ALTER ROLE crm_bot_loader PASSWORD '{_PASSWORD}'")
+    wait_until(lambda: pipeline.has_sent_all(producer), "all is sent")
+    assert pipeline.query("SELECT count(DISTINCT event_id) FROM {actions}") == [
+        (pipeline.in_file("actions"),)
+    ]

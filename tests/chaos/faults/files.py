@@ -46,7 +46,7 @@ def restore_a_bots_file_twice(nemesis: Nemesis) -> None:
         _put_back(nemesis, topic, taken, _stopped_bot(nemesis, topic))
 
 
-def restore_a_bots_file_to_its_very_start(nemesis: Nemesis) -> None:
+def restore_a_bots_file_from_a_copy_without_rows(nemesis: Nemesis) -> None:
     """The copy is from before the bot's first row."""
     topic = nemesis.topic()
     copy = _fresh_copy(nemesis, topic)
@@ -71,7 +71,7 @@ def truncate_a_bots_file(nemesis: Nemesis) -> None:
         _put_back(nemesis, topic, copy, bot)
 
 
-def replace_a_bots_file_by_a_new_one(nemesis: Nemesis) -> None:
+def replace_a_bots_file_with_a_new_one(nemesis: Nemesis) -> None:
     """A bot that is set up anew: its file has another identity, so nobody has to be asked."""
     replace(nemesis, nemesis.topic())
 

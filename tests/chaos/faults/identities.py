@@ -10,7 +10,7 @@ from tests.chaos.world import stream_and_mrf
 _ROWS = 40
 
 
-def replace_a_bots_file_by_one_with_two_identities(nemesis: Nemesis) -> None:
+def replace_a_bots_file_with_one_that_has_two_identities(nemesis: Nemesis) -> None:
     """As after a restore before anything was sent: rows of both identities wait, and all of them are due."""
     world, topic = nemesis.world, nemesis.topic()
     stream, mrf = stream_and_mrf(topic)

@@ -43,7 +43,7 @@ def lose_the_state_topic(nemesis: Nemesis) -> None:
     _forget_copies(world)
 
 
-def make_a_topic_again(nemesis: Nemesis) -> None:
+def recreate_a_topic(nemesis: Nemesis) -> None:
     """Messages that were not loaded go with it; the producer never stops sending."""
     world, topic = nemesis.world, nemesis.topic()
     consumers: Sequence[Member] = []

@@ -11,16 +11,16 @@ from tests.chaos.services import Member
 from tests.chaos.world import LONG_ENOUGH_TO_REBALANCE
 
 
-def cut_one_consumer_from_the_broker(nemesis: Nemesis) -> None:
+def disconnect_one_consumer_from_the_broker(nemesis: Nemesis) -> None:
     """Its partitions are given away, while it still reaches the warehouse."""
     _cut(nemesis, nemesis.world.to_kafka, nemesis.victim("consumer"))
 
 
-def cut_one_consumer_from_the_warehouse(nemesis: Nemesis) -> None:
+def disconnect_one_consumer_from_the_warehouse(nemesis: Nemesis) -> None:
     _cut(nemesis, nemesis.world.to_warehouse, nemesis.victim("consumer"))
 
 
-def cut_everyone_from_the_broker(nemesis: Nemesis) -> None:
+def disconnect_everyone_from_the_broker(nemesis: Nemesis) -> None:
     nemesis.world.to_kafka.is_cut = everyone
     nemesis.wait(1.0, LONG_ENOUGH_TO_REBALANCE + 2.0)
     nemesis.world.to_kafka.is_cut = nobody

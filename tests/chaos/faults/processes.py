@@ -49,7 +49,7 @@ def kill_everything_at_once(nemesis: Nemesis) -> None:
     nemesis.world.kafka.start()
 
 
-def freeze_a_consumer_in_mid_load_until_its_partitions_are_given_away(nemesis: Nemesis) -> None:
+def freeze_a_consumer_in_mid_load_until_its_partitions_are_reassigned(nemesis: Nemesis) -> None:
     """The zombie: another one loads the range that it holds half loaded, then it goes on."""
     member = _frozen_in_mid_load(nemesis)
     nemesis.wait(LONG_ENOUGH_TO_REBALANCE, LONG_ENOUGH_TO_REBALANCE + 3.0)
@@ -60,11 +60,11 @@ def kill_a_consumer_in_mid_load(nemesis: Nemesis) -> None:
     _frozen_in_mid_load(nemesis).send(signal.SIGKILL)
 
 
-def end_a_consumer_in_mid_load(nemesis: Nemesis) -> None:
+def shut_down_a_consumer_in_mid_load(nemesis: Nemesis) -> None:
     nemesis.world.crew.restart(_frozen_in_mid_load(nemesis))
 
 
-def end_a_producer_in_mid_page(nemesis: Nemesis) -> None:
+def shut_down_a_producer_in_mid_page(nemesis: Nemesis) -> None:
     member = nemesis.victim("producer")
     nemesis.wait(0.0, 0.2)
     nemesis.world.crew.restart(member)
@@ -100,7 +100,7 @@ def freeze_the_warehouse(nemesis: Nemesis) -> None:
             process.resume()
 
 
-def scale_consumers_to_none_and_beyond_the_partitions(nemesis: Nemesis) -> None:
+def scale_consumers_to_zero_and_beyond_the_partitions(nemesis: Nemesis) -> None:
     crew, topic = nemesis.world.crew, nemesis.topic()
     for member in nemesis.world.consumers(topic):
         crew.retire(member)

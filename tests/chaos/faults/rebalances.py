@@ -9,7 +9,7 @@ _ASSIGNED = b'"event": "assigned"'
 _LOOKS = 60
 
 
-def rebalance_while_loads_take_long(nemesis: Nemesis) -> None:
+def rebalance_during_slow_loads(nemesis: Nemesis) -> None:
     """A consumer joins and leaves again: it takes partitions from the only other one, and gives them back.
 
     Or it loads nothing, so that they come back where they were, though the other one had read further. What

@@ -25,7 +25,7 @@ _OVER = {
 _ROUBLES = {"actions": "potential_revenue", "nature": "one_off_revenue"}
 
 
-def put_odd_rows_in_a_bots_file(nemesis: Nemesis) -> None:
+def insert_invalid_rows_into_a_bots_file(nemesis: Nemesis) -> None:
     """What SQLite takes and Kafka or the warehouse does not: dead letters, and the road goes on."""
     topic = nemesis.topic()
     rng = nemesis.rng

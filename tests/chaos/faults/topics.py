@@ -18,8 +18,8 @@ from tests.chaos.services import Member
 from tests.chaos.world import stream_and_mrf
 
 __all__ = [
+    "add_partitions_to_a_topic",
     "let_retention_overtake_the_consumers",
-    "raise_the_number_of_partitions",
     "repair_rejects",
     "send_foreign_messages",
     "set_compaction",
@@ -80,7 +80,7 @@ def set_compaction(nemesis: Nemesis) -> None:
         operator.heal("topics")
 
 
-def raise_the_number_of_partitions(nemesis: Nemesis) -> None:
+def add_partitions_to_a_topic(nemesis: Nemesis) -> None:
     """Nothing may move until everything is loaded; then the operator repartitions."""
     world, topic = nemesis.world, nemesis.topic()
     _, mrf = stream_and_mrf(topic)

@@ -1,4 +1,4 @@
-"""The road of one MRF for a test: its folder, its topics and tables, its services as processes."""
+"""The pipeline of one MRF for a test: its folder, its topics and tables, its services as processes."""
 
 import json
 import os
@@ -47,7 +47,7 @@ class Service:
         return text in self.log.read_text()
 
     @property
-    def last_words(self) -> str:
+    def last_line(self) -> str:
         """The last line of the log."""
         return self.log.read_text().splitlines()[-1]
 
@@ -76,7 +76,7 @@ class Service:
 
 
 @dataclass
-class Road:
+class Pipeline:
     """One MRF from the bot's files to its tables."""
 
     mrf: str
@@ -122,7 +122,7 @@ class Road:
             check=False,
         )
 
-    def must(self, *command: str, **extra: str) -> str:
+    def check_output(self, *command: str, **extra: str) -> str:
         """Run a command that has to succeed, and return its output."""
         done = self.run(*command, **extra)
         assert done.returncode == 0, f"{command}: {done.returncode}\n{done.stdout}\n{done.stderr}"
@@ -143,13 +143,13 @@ class Road:
     def consume(self, stream: str, **extra: str) -> Service:
         return self.start("crmbot-consumer", "run", "--stream", stream, **extra)
 
-    def set_up(self) -> "Road":
-        self.must("crmbot-producer", "topics")
-        self.must("crmbot-consumer", "migrate")
+    def set_up(self) -> "Pipeline":
+        self.check_output("crmbot-producer", "topics")
+        self.check_output("crmbot-consumer", "migrate")
         return self
 
     def backfill(self, rows: int, **extra: str) -> None:
-        self.must("crmbot-generator", "backfill", "--rows", str(rows), "--days", "60", **extra)
+        self.check_output("crmbot-generator", "backfill", "--rows", str(rows), "--days", "60", **extra)
 
     def in_file(self, stream: str) -> int:
         with sqlite3.connect(f"file:{self.data / stream}.db?mode=ro", uri=True) as connection:
@@ -206,7 +206,7 @@ class Road:
         admin = AdminClient({"bootstrap.servers": self.bootstrap})
         admin.delete_topics([topic])[topic].result(30)
         wait_until(lambda: topic not in admin.list_topics(timeout=10).topics, "the topic is gone")
-        self.must("crmbot-producer", "topics")
+        self.check_output("crmbot-producer", "topics")
 
     def audit(self, wait: float = 30) -> dict[str, Any]:
         """Return the audit's result, checked against its exit code."""

@@ -1,4 +1,4 @@
-"""One MRF's road: its backlog, and services that drain it as often as wanted."""
+"""One MRF's pipeline: its backlog, and services that drain it as often as wanted."""
 
 import json
 import sqlite3
@@ -19,7 +19,7 @@ _ROWS_PER_ACTION = 1.35  # that the generator writes to both files
 
 
 @dataclass
-class Road:
+class Pipeline:
     """The bot's files, the topics and the tables of one MRF."""
 
     services: Services
