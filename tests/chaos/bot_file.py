@@ -1,4 +1,4 @@
-"""The bot's file, read and written apart from the services."""
+"""Reads and writes the bot's file, without code of the services."""
 
 import sqlite3
 from contextlib import closing, suppress
@@ -11,7 +11,7 @@ _BUSY_SECONDS = 20
 
 
 class Source(NamedTuple):
-    """An identity of a file: rows above `starts_after`, up to the next identity's, are its own."""
+    """An identity of a file. It owns the rows above `starts_after`, up to that of the next identity."""
 
     source_id: str
     mrf: str
@@ -19,24 +19,24 @@ class Source(NamedTuple):
     starts_after: int
 
 
-def opened(file: Path) -> sqlite3.Connection:
-    """Open a file; texts that are not UTF-8 are read as they are."""
+def connect(file: Path) -> sqlite3.Connection:
+    """Open a file; invalid UTF-8 is read with surrogate escapes."""
     connection = sqlite3.connect(file, timeout=_BUSY_SECONDS, isolation_level=None)
     connection.text_factory = lambda text: text.decode(errors="surrogateescape")
     return connection
 
 
 def sources(file: Path) -> list[Source]:
-    """Return a file's identities, oldest first; none if the file is not made yet."""
+    """Return a file's identities, oldest first; none if the file does not exist yet."""
     query = "SELECT source_id, mrf, schema_version, starts_after FROM source ORDER BY starts_after, rowid"
-    with suppress(sqlite3.OperationalError), closing(opened(file)) as connection:
+    with suppress(sqlite3.OperationalError), closing(connect(file)) as connection:
         return [Source(*row) for row in connection.execute(query)]
     return []
 
 
 def bot_rows(file: Path, stream: str) -> list[BotRow]:
-    """Return all rows of a file, each with what is told of its identity."""
-    with closing(opened(file)) as connection:
+    """Return all rows of a file, each with the fields of its identity."""
+    with closing(connect(file)) as connection:
         connection.row_factory = sqlite3.Row
         rows = [dict(row) for row in connection.execute(f"SELECT * FROM {stream} ORDER BY transaction_id")]
     identities = sources(file)
@@ -47,7 +47,7 @@ def bot_rows(file: Path, stream: str) -> list[BotRow]:
 
 
 def newest_id(file: Path, stream: str) -> int:
-    """Return the greatest transaction_id of a file, 0 if it has no rows or is not made yet."""
+    """Return the greatest transaction_id of a file; 0 if it has no rows or does not exist yet."""
     query = f"SELECT coalesce(max(transaction_id), 0) FROM {stream}"
     address = f"{file.absolute().as_uri()}?mode=ro"
     with suppress(sqlite3.OperationalError), closing(sqlite3.connect(address, uri=True)) as connection:
@@ -56,15 +56,15 @@ def newest_id(file: Path, stream: str) -> int:
 
 
 def copy_file(file: Path, copy: Path) -> None:
-    """Copy a file as a backup does, while others write."""
+    """Copy a file by SQLite's online backup, while others write."""
     copy.unlink(missing_ok=True)
-    with closing(opened(file)) as source, closing(opened(copy)) as target:
+    with closing(connect(file)) as source, closing(connect(copy)) as target:
         source.backup(target)
 
 
 def empty(file: Path, stream: str) -> None:
-    """Take a copy back to the moment when the bot had made it."""
-    with closing(opened(file)) as connection:
+    """Reset a file to the state in which the bot created it."""
+    with closing(connect(file)) as connection:
         connection.execute("BEGIN IMMEDIATE")
         connection.execute(f"DELETE FROM {stream}")
         connection.execute("DELETE FROM sqlite_sequence")

@@ -1,6 +1,6 @@
-"""Looks at the evidence of a run: do the promises hold?
+"""Checks the evidence of a run against the guarantees of exactly-once delivery.
 
-Written apart from the services: it shares no code with them and knows of the contract only what it needs.
+It shares no code with the services and knows only as much of the contract as it needs.
 """
 
 from collections.abc import Callable, Iterator
@@ -10,8 +10,8 @@ from tests.chaos.evidence import Evidence
 
 Check = Callable[[Evidence], Iterator[str]]
 
-# What an audit can see in the bot's file and the warehouse, and what it can see in the warehouse alone.
-_FILE = (rows.bot_to_warehouse, rows.gone_to_warehouse, rows.order)
+# Checks that the audit covers too: those that need the bot's file, and those of the warehouse alone.
+_FILE = (rows.bot_to_warehouse, rows.replaced_files_to_warehouse, rows.order)
 _WAREHOUSE = (ledger.chains, ledger.sequence)
 _KAFKA = (
     messages.bot_to_kafka,
@@ -22,18 +22,18 @@ _KAFKA = (
 
 
 def violations(evidence: Evidence) -> Iterator[str]:
-    """Yield every broken promise, in words."""
+    """Yield a description of every violation."""
     yield from file_violations(evidence)
     yield from _found(evidence, *_WAREHOUSE, *_KAFKA)
 
 
 def file_violations(evidence: Evidence) -> Iterator[str]:
-    """Yield those that the bot's file and the warehouse show."""
+    """Yield the violations that show in the bot's file and the warehouse."""
     yield from _found(evidence, *_FILE)
 
 
 def warehouse_violations(evidence: Evidence) -> Iterator[str]:
-    """Yield those that the warehouse shows by itself."""
+    """Yield the violations that show in the warehouse alone."""
     yield from _found(evidence, *_WAREHOUSE)
 
 

@@ -1,4 +1,4 @@
-"""A small disk of its own, which can be full."""
+"""A small disk that can be filled."""
 
 import functools
 import subprocess
@@ -11,18 +11,18 @@ _BLOCK = 1 << 20
 
 
 class Disk:
-    """A file system in memory that is mounted on a folder, where this user may mount; else the folder."""
+    """A tmpfs mounted on a folder; a plain folder if this user may not mount."""
 
     def __init__(self, folder: Path, megabytes: int) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         if can_mount():
-            _unmount(folder)  # what a run that was killed has left
+            _unmount(folder)  # left by a killed run
             _mount(folder, megabytes)
 
     @contextmanager
     def filled(self) -> Iterator[None]:
-        """Leave no byte free, until the end of the block."""
+        """Leave no free space within the block."""
         assert self.folder.is_mount()
         ballast = self.folder / "ballast"
         try:
@@ -34,13 +34,13 @@ class Disk:
             ballast.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Unmount it; what still uses it keeps it until it ends."""
+        """Unmount it lazily: processes that still use it keep it."""
         _unmount(self.folder)
 
 
 @functools.cache
 def can_mount() -> bool:
-    """Tell whether this user may mount: root may, unless it is in a container without that right."""
+    """Return whether this user may mount: root may, except in a container without the capability."""
     with tempfile.TemporaryDirectory() as name, suppress(OSError, subprocess.CalledProcessError):
         _mount(Path(name), 1)
         _unmount(Path(name))

@@ -1,4 +1,4 @@
-"""A second reader of Kafka's log, which is not the client: the broker's own DumpLogSegments."""
+"""Reads Kafka's log with the broker's DumpLogSegments, independently of the client."""
 
 import re
 import subprocess
@@ -12,7 +12,7 @@ from devstack.jars import kafka_jars
 from tests.chaos.evidence import Evidence
 from tests.chaos.messages import Message, Spot, earliest_offsets
 
-_MOST_BYTES = 20_000_000
+_MAX_BYTES = 20_000_000
 _BATCH = re.compile(r"baseOffset: \d+ .*? producerId: (-?\d+) .*?isTransactional: (true|false)")
 _RECORD = re.compile(
     r"\| offset: (\d+) \S+: \d+ keySize: (-?\d+) valueSize: (-?\d+) .*?headerKeys: \[(.*?)\](?: key: (.*?))??"
@@ -22,7 +22,7 @@ _MARKER = re.compile(r"\| offset: \d+ .* endTxnMarker: (COMMIT|ABORT) ")
 
 
 class Dumped(NamedTuple):
-    """A committed record as the tool prints it; texts that are not UTF-8 are not what they were."""
+    """A committed record as the tool prints it; invalid UTF-8 is not preserved."""
 
     key: str | None
     payload: str | None
@@ -31,11 +31,11 @@ class Dumped(NamedTuple):
 
 
 def dumped(folders: Iterable[Path]) -> dict[Path, dict[int, Dumped]]:
-    """Return the committed records of partitions' folders by offset, those deleted but still there too."""
+    """Return the committed records in partitions' folders by offset, including deleted ones."""
     files = ",".join(str(file) for folder in folders for file in sorted(folder.glob("*.log")))
     command = [str(JAVA), "-Xmx512m", "-XX:TieredStopAtLevel=1"]
     command += ["-Dfile.encoding=UTF-8", "-Dstdout.encoding=UTF-8", "-cp", ":".join(map(str, kafka_jars()))]
-    command += ["kafka.tools.DumpLogSegments", "--print-data-log", "--max-message-size", str(_MOST_BYTES)]
+    command += ["kafka.tools.DumpLogSegments", "--print-data-log", "--max-message-size", str(_MAX_BYTES)]
     output = subprocess.run([*command, "--files", files], capture_output=True, check=True).stdout
     found: dict[Path, dict[int, Dumped]] = {folder: {} for folder in folders}
     for folder, offset, record in _committed(output.decode(errors="replace").split("\n")):
@@ -68,8 +68,8 @@ def partition_folders(data: Path, topic: str) -> dict[int, Path]:
     return {int(name[1]): data / name[0] for name in names if name}
 
 
-def messages_behind(known: dict[Spot, Message], folders: dict[int, Path]) -> dict[Spot, Message]:
-    """Return what was committed after a client has read a log that is no more: the bot's messages."""
+def messages_after(known: dict[Spot, Message], folders: dict[int, Path]) -> dict[Spot, Message]:
+    """Return the messages of a deleted log that were committed after a client read it; all are the bot's."""
     newest = {partition: max((o for p, o in known if p == partition), default=-1) for partition in folders}
     records = dumped(folders.values())
     return {
@@ -81,7 +81,7 @@ def messages_behind(known: dict[Spot, Message], folders: dict[int, Path]) -> dic
 
 
 def disagreements(evidence: Iterable[Evidence], data: Path, bootstrap: str) -> Iterator[str]:
-    """Yield where the tool and the client differ about the present logs of topics."""
+    """Yield the differences between the tool and the client in the current logs of topics."""
     folders = {topic.topic: partition_folders(data, topic.topic) for topic in evidence}
     records = dumped([folder for found in folders.values() for folder in found.values()])
     for topic in evidence:
@@ -112,5 +112,5 @@ def _is_same(message: Message, record: Dumped) -> bool:
     try:
         text = (message.value or b"").decode()
     except UnicodeDecodeError:
-        return True  # the tool prints texts only
+        return True  # the tool replaces invalid UTF-8
     return text == (record.payload or "") or "\n" in text or "\r" in text

@@ -1,8 +1,8 @@
-"""Reads what is left after a run: SQLite, Kafka and the warehouse, each message in its place.
+"""Reads SQLite, Kafka and the warehouse after a run.
 
-Written apart from the services, like the checker: it shares no code with them. Everything is held in memory.
-Where a topic's log was rewritten, the same offsets mean other messages later; the ledger's epochs and the
-bench's notes tell which log a batch, a row or a dead letter is of.
+Like the checker, it shares no code with the services. Everything is held in memory. After a topic's log was
+rewritten, the same offsets hold other messages: the ledger's epochs and the recorded losses show which log a
+batch, a row or a dead letter belongs to.
 """
 
 from bisect import bisect_left
@@ -25,7 +25,7 @@ Row = dict[str, Any]
 
 
 class Place(NamedTuple):
-    """Where a message is; `log` counts how often the topic's log was rewritten before."""
+    """Where a message is; `log` is the number of times the topic's log had been rewritten."""
 
     log: int
     partition: int
@@ -66,19 +66,19 @@ class DeadLetter(NamedTuple):
 
 @dataclass
 class Evidence:
-    """All that is known of one topic.
+    """Everything known about one topic.
 
     Attributes:
         topic: its name.
         bot: the rows of the bot's file.
         sources: its identities.
-        logs: the committed messages of each log, the present one last.
+        logs: the committed messages of each log, the current one last.
         ledger: by partition, in order.
-        orders: by partition, epoch and source_id, the offset up to which a resend supersedes.
+        orders: by partition, epoch and source_id, the offset below which a resend supersedes messages.
         dead_letters: by place.
         replays: event_id of each dead letter that was replayed.
         table: the rows of the table.
-        losses: the bench's notes.
+        losses: the losses recorded during the run.
     """
 
     topic: str
@@ -93,8 +93,8 @@ class Evidence:
     replays: dict[Place, str] = field(default_factory=dict)
 
     @cached_property
-    def decided(self) -> dict[Place, tuple[Message, Batch]]:
-        """The messages that the ledger's batches cover, apart from those that are lost."""
+    def processed(self) -> dict[Place, tuple[Message, Batch]]:
+        """The messages covered by the ledger's batches, without those that were lost."""
         offsets: dict[tuple[int, int], list[int]] = defaultdict(list)
         for log, messages in enumerate(self.logs):
             for partition, offset in sorted(messages):
@@ -110,7 +110,7 @@ class Evidence:
 
     @cached_property
     def rows(self) -> dict[Place | None, list[Row]]:
-        """The table's rows by the place of their message; None for those that no message accounts for."""
+        """The table's rows by the place of their message; None for rows without a message."""
         found: dict[Place | None, list[Row]] = defaultdict(list)
         for row in self.table:
             found[self._place(row)].append(row)
@@ -118,14 +118,14 @@ class Evidence:
 
     @property
     def own_messages(self) -> Iterator[tuple[Place, Message]]:
-        """The messages that the bot's producer sent, decided about or not, in the order of places."""
+        """The messages of the bot's producer, processed or not, ordered by place."""
         for log, messages in enumerate(self.logs):
             for spot, message in sorted(messages.items()):
                 if not message.is_foreign:
                     yield Place(log, *spot), message
 
     def is_drained(self) -> bool:
-        """Tell whether all of the file's rows have arrived, and all messages are decided about."""
+        """Return whether all rows of the file have arrived, and all messages are processed."""
         events = {str(row["event_id"]) for row in self.table}
         links = {(d.source_id, d.transaction_id) for d in self.dead_letters.values() if d.is_link}
         ends = {partition: batches[-1].end for partition, batches in self.ledger.items()}
@@ -143,13 +143,13 @@ class Evidence:
             place = Place(log, *spot)
             if self.replays.get(place) == event_id:
                 return place
-            if place in self.decided and self.decided[place][0].fields.get("event_id") == event_id:
+            if place in self.processed and self.processed[place][0].fields.get("event_id") == event_id:
                 return place
         return None
 
 
 def gather(topic: str, file: Path, bootstrap: str, dsn: str, losses: Losses) -> Evidence:
-    """Read what SQLite, Kafka and the warehouse have of a topic."""
+    """Read the data of a topic from SQLite, Kafka and the warehouse."""
     with psycopg.connect(dsn, row_factory=dict_row) as connection:
         table = connection.execute(f"SELECT * FROM {topic}".encode()).fetchall()
         rejects, replays, batches, orders = (
@@ -213,7 +213,7 @@ def _placed(row: Row, losses: Losses) -> Place:
 
 
 def _log(partition: int, epoch: int, offset: int, losses: Losses) -> int:
-    """Return the log that an offset of an epoch is of."""
+    """Return the number of the log that an epoch's offset belongs to."""
     for number, log in enumerate(losses.logs[:-1]):
         if (epoch, offset) < log.ends.get(partition, (0, 0)):
             return number

@@ -1,4 +1,4 @@
-"""A foreign producer: messages on the road's topics that do not come from a bot, or come twice."""
+"""A foreign producer: sends messages that come from no bot, and copies of those that do."""
 
 import json
 import random
@@ -13,13 +13,13 @@ from tests.chaos.messages import Message, committed_messages
 from tests.chaos.world import World
 
 _COPIES = 20
-_OVERSIZE = 3_000_000  # bytes; a producer of ours sends a megabyte at most
-_MARK: Any = {"foreign": b"yes"}  # tells the checker that no bot's producer sent it
-_CLOCKS = (0, 7_200, -40 * 86_400)  # seconds beside the time: right, ahead, behind
+_OVERSIZE = 3_000_000  # bytes; the producer sends at most a megabyte
+_MARK: Any = {"foreign": b"yes"}  # marks the message as foreign for the checker
+_CLOCKS = (0, 7_200, -40 * 86_400)  # offsets in seconds: right, ahead, behind
 
 
 class Foreign(NamedTuple):
-    """A message that somebody sends."""
+    """A message to be sent."""
 
     partition: int
     key: bytes | None
@@ -27,7 +27,7 @@ class Foreign(NamedTuple):
 
 
 def send(world: World, topic: str, rng: random.Random) -> None:
-    """Send copies in disorder and to any partition, forged ones, and ones that break the contract."""
+    """Send copies out of order and to random partitions, contract violations, and forged messages."""
     messages = committed_messages(topic, world.kafka.bootstrap_servers)
     own = {spot: message for spot, message in messages.items() if not message.is_foreign}
     partition, _ = rng.choice(sorted(own))
@@ -38,13 +38,13 @@ def send(world: World, topic: str, rng: random.Random) -> None:
     batch = [Foreign(partition, *message[:2]) for message in recent]
     batch += [Foreign(rng.randrange(partitions), *message[:2]) for message in recent]
     batch += [Foreign(partition, *_broken(message, rng)) for message in rows[-_COPIES:]]
-    batch += [Foreign(partition, None, value) for value in _odd(rng)]
+    batch += [Foreign(partition, None, value) for value in _malformed(rng)]
     batch += _forged(partition, rows, rng)
     send_all(world, topic, batch, rng)
 
 
 def send_all(world: World, topic: str, messages: Sequence[Foreign], rng: random.Random) -> None:
-    """Send messages by clocks that are right or wrong; Kafka has to take them all."""
+    """Send messages with right and wrong timestamps; Kafka must accept all of them."""
     errors: list[str] = []
 
     def delivered(error: KafkaError | None, _: object) -> None:
@@ -64,10 +64,12 @@ def send_all(world: World, topic: str, messages: Sequence[Foreign], rng: random.
             timestamp=int((time.time() + rng.choice(_CLOCKS)) * 1000),
             on_delivery=delivered,
         )
-    left = producer.flush(30)
-    world.history.add("foreign", topic=topic, sent=len(messages), left=left)
-    if left or errors:
-        world.find(f"{topic}: {left} foreign messages were not delivered: {sorted(set(errors))}")
+    undelivered = producer.flush(30)
+    world.history.add("foreign", topic=topic, sent=len(messages), undelivered=undelivered)
+    if undelivered or errors:
+        world.add_finding(
+            f"{topic}: {undelivered} foreign messages were not delivered: {sorted(set(errors))}"
+        )
 
 
 def event(rng: random.Random) -> str:
@@ -75,35 +77,35 @@ def event(rng: random.Random) -> str:
 
 
 def changed(message: Message, **changes: Any) -> bytes:  # noqa: ANN401  (any JSON)
-    """Return a message with other fields."""
+    """Return a message's value with changed fields."""
     return json.dumps(message.fields | changes, ensure_ascii=False).encode(errors="surrogateescape")
 
 
 def _broken(message: Message, rng: random.Random) -> tuple[bytes | None, bytes | None]:
-    """Return a key and a value that the contract does not allow."""
+    """Return a key and a value that violate the contract."""
     key, value = message.key, message.value or b""
-    itself = event(rng)  # an event of its own, so that it is not taken for a copy
+    new_event = event(rng)  # so that it is not a copy
     values = [
         b"",
         None,
         b"{",
         b"\xff\xfe" + value,
         value[: len(value) // 2],
-        changed(message, event_id=itself, schema_version=2),
-        changed(message, event_id=itself, occurred_at="yesterday"),
-        changed(message, event_id=itself, unknown="field"),
-        changed(message, event_id=itself, city="x" * _OVERSIZE),
-        changed(message, event_id=itself, city="zero\0byte"),
-        changed(message, event_id=itself, mrf="mrf99"),
-        changed(message, event_id=itself),  # an old number under a new event: out of order
+        changed(message, event_id=new_event, schema_version=2),
+        changed(message, event_id=new_event, occurred_at="yesterday"),
+        changed(message, event_id=new_event, unknown="field"),
+        changed(message, event_id=new_event, city="x" * _OVERSIZE),
+        changed(message, event_id=new_event, city="zero\0byte"),
+        changed(message, event_id=new_event, mrf="mrf99"),
+        changed(message, event_id=new_event),  # a known transaction_id with another event
     ]
     if rng.random() < 0.1:
-        return b"another key", changed(message, event_id=itself)
+        return b"another key", changed(message, event_id=new_event)
     return key, rng.choice(values)
 
 
-def _odd(rng: random.Random) -> list[bytes]:
-    """Return values at which a reader or a table stumbles."""
+def _malformed(rng: random.Random) -> list[bytes]:
+    """Return values that parsers, tables or terminals may fail on."""
     garbage = bytes(byte if byte not in b"\r\n" else 0 for byte in rng.randbytes(1_000_000))
     return [
         b'{"\\u0000":1}',
@@ -116,9 +118,9 @@ def _odd(rng: random.Random) -> list[bytes]:
 
 
 def _forged(partition: int, rows: list[Message], rng: random.Random) -> list[Foreign]:
-    """Return messages that keep the contract and pretend to be the bot's next rows, or known ones.
+    """Return valid messages that claim to be the bot's next rows, or known ones.
 
-    What follows the newest row of all would be the bot's in every respect: nobody could tell.
+    None is the exact next link of the chain, which could not be told from the bot's.
     """
     by_source: dict[str, dict[int, Message]] = {}
     for row in rows:

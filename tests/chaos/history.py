@@ -1,4 +1,4 @@
-"""What happened when: a line of JSON for each event, so that a failure can be read."""
+"""The history of a run: one line of JSON per event, to analyse failures."""
 
 import json
 import time
@@ -9,17 +9,17 @@ from threading import Lock
 
 @dataclass
 class History:
-    """Writes events with the seconds since the start; prints them where someone looks on."""
+    """Writes events with the seconds since the start, and prints them if `verbose`."""
 
     file: Path
-    is_shown: bool = False
+    verbose: bool = False
     _started: float = field(default_factory=time.monotonic)
     _lock: Lock = field(default_factory=Lock)
 
     def add(self, event: str, **details: object) -> None:
-        """Note an event."""
+        """Record an event."""
         seconds = round(time.monotonic() - self._started, 2)
         with self._lock, self.file.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"at": seconds, "event": event, **details}, ensure_ascii=False) + "\n")
-        if self.is_shown:
+        if self.verbose:
             print(f"{seconds:7.1f}  {event}  {' '.join(f'{k}={v}' for k, v in details.items())}", flush=True)

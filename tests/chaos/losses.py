@@ -1,4 +1,4 @@
-"""What was taken away from under the road, and what operators did about it: the bench's own notes."""
+"""The losses that faults caused, and what operators did about them, as recorded during a run."""
 
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -8,7 +8,7 @@ from tests.chaos.messages import Message, Spot
 
 
 class Range(NamedTuple):
-    """Offsets of a partition, `end` not among them."""
+    """Offsets of a partition, without `end`."""
 
     partition: int
     start: int
@@ -19,7 +19,7 @@ class Range(NamedTuple):
 
 
 class Gap(NamedTuple):
-    """Ids of a source in a partition that an operator gave up: above the first, up to the second."""
+    """Ids of a source in a partition that were accepted as lost: above `after_id`, up to `up_to_id`."""
 
     partition: int
     source_id: str
@@ -32,10 +32,10 @@ class Log:
     """The messages of a topic until its log is rewritten: recreated, or restored from a copy.
 
     Attributes:
-        messages: those committed; of the present log, only what retention has deleted.
-        accepted: what retention deleted before it was loaded.
-        ends: by partition, epoch and offset in the ledger up to which it speaks of this log; of the present
-            log, nothing.
+        messages: the committed messages; for the current log, only those that retention has deleted.
+        accepted: ranges that retention deleted before they were loaded.
+        ends: by partition, the epoch and the offset at which the ledger's entries for this log end; empty for
+            the current log.
     """
 
     messages: dict[Spot, Message] = field(default_factory=dict)
@@ -45,26 +45,26 @@ class Log:
 
 @dataclass
 class Losses:
-    """The notes about one topic.
+    """The losses of one topic.
 
     Attributes:
-        files: the rows of each file that is gone.
-        logs: the topic's logs, oldest first; the last one is the present one.
-        gaps: gaps in chains that were accepted.
-        sent_again: how often rows may be sent again: for each resend, and each state that was lost.
-        odd: event_ids of rows that must end as dead letters.
-        repaired: by event_id, the values of a dead letter that was put right and replayed.
+        files: the rows of each replaced file.
+        logs: the topic's logs, oldest first; the last one is the current one.
+        gaps: accepted gaps in chains.
+        resends: how many times a row may have been sent again: once per `resend` and per lost state topic.
+        invalid: event_ids of rows that must become dead letters.
+        repaired: by event_id, the corrected values of a dead letter that was replayed.
     """
 
     files: list[list[BotRow]] = field(default_factory=list)
     logs: list[Log] = field(default_factory=lambda: [Log()])
     gaps: set[Gap] = field(default_factory=set)
-    sent_again: int = 0
-    odd: set[str] = field(default_factory=set)
+    resends: int = 0
+    invalid: set[str] = field(default_factory=set)
     repaired: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def rewrite(self, messages: dict[Spot, Message], ends: dict[int, tuple[int, int]]) -> None:
-        """Note that the present log is over: with these messages, and loaded up to these ends."""
+        """Close the current log, with these messages, loaded up to these ends, and begin a new one."""
         self.logs[-1].messages |= messages
         self.logs[-1].ends = ends
         self.logs.append(Log())

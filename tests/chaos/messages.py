@@ -1,4 +1,4 @@
-"""Kafka as a client shows it: the committed messages of a topic."""
+"""The committed messages of a topic, as a client reads them."""
 
 import json
 from collections import Counter
@@ -10,7 +10,7 @@ Spot = tuple[int, int]  # partition and offset, in one log
 
 
 class Message(NamedTuple):
-    """A committed message. Foreign ones are marked by their header: no bot's producer sent them."""
+    """A committed message. A header marks foreign ones, which no bot's producer sent."""
 
     key: bytes | None
     value: bytes | None
@@ -18,7 +18,7 @@ class Message(NamedTuple):
 
     @property
     def fields(self) -> dict[str, Any]:
-        """What the message says, nothing if it is not a JSON object."""
+        """The fields of the message; empty if it is not a JSON object."""
         try:
             fields = json.loads((self.value or b"").decode(errors="surrogateescape"))
         except (ValueError, RecursionError):
@@ -27,14 +27,14 @@ class Message(NamedTuple):
 
 
 def committed_messages(topic: str, bootstrap: str) -> dict[Spot, Message]:
-    """Return the committed messages that a topic has now."""
+    """Return the current committed messages of a topic."""
     consumer = Consumer(
         {
             "bootstrap.servers": bootstrap,
             "group.id": "checker",
             "enable.auto.commit": False,
             "enable.partition.eof": True,
-            "fetch.wait.max.ms": 10,  # an empty fetch tells the end, also while more is coming
+            "fetch.wait.max.ms": 10,  # an empty fetch reports the end, even while producers send
             "isolation.level": "read_committed",
         }
     )
@@ -43,7 +43,7 @@ def committed_messages(topic: str, bootstrap: str) -> dict[Spot, Message]:
     found: dict[Spot, Message] = {}
     ended: Counter[int] = Counter()
     while len(ended) < len(partitions):
-        message = consumer.poll(90)  # a transaction that nobody ends is aborted after 60 s
+        message = consumer.poll(90)  # the broker aborts an abandoned transaction after 60 s
         assert message is not None, f"{topic} cannot be read to its end: a transaction is open"
         error = message.error()
         if error is not None:
@@ -58,7 +58,7 @@ def committed_messages(topic: str, bootstrap: str) -> dict[Spot, Message]:
 
 
 def earliest_offsets(topic: str, bootstrap: str) -> dict[int, int]:
-    """Return the first offset that each partition of a topic still has."""
+    """Return the earliest offset of each partition of a topic."""
     consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "checker"})
     partitions = consumer.list_topics(topic, timeout=30).topics[topic].partitions
     offsets = {

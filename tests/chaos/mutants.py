@@ -1,4 +1,4 @@
-"""Services with one mistake each. The checker has to find every one, or its silence would mean nothing."""
+"""Services with one bug each. The checker must detect every one, or a clean run would prove nothing."""
 
 import os
 import shutil
@@ -34,7 +34,7 @@ _ROOT = Path(__file__).parents[2]
 
 
 class Edit(NamedTuple):
-    """In `file`, the one place with `right` becomes `wrong`."""
+    """Replaces the only occurrence of `right` in `file` with `wrong`."""
 
     file: str
     right: str
@@ -43,14 +43,18 @@ class Edit(NamedTuple):
 
 @dataclass(frozen=True)
 class Mutant:
-    """A mistake.
+    """A bug.
 
-    `faults` are those that bring it to light, with other `settings` than usual if it needs them; `sign` is
-    among the words of what is found.
+    Attributes:
+        name: of the bug.
+        finding: a part of a finding that exposes it.
+        edits: the bug.
+        faults: the faults that expose it.
+        settings: settings of the services that it needs.
     """
 
     name: str
-    sign: str
+    finding: str
     edits: Sequence[Edit]
     faults: Sequence[Fault] = ()
     settings: Mapping[str, str] = field(default_factory=dict)
@@ -75,7 +79,7 @@ MUTANTS = (
         faults=(freeze_a_consumer_in_mid_load_until_its_partitions_are_reassigned,) * 2,
     ),
     Mutant(
-        "rows and ledger in transactions of their own",
+        "rows and ledger in separate transactions",
         "is 0 times in the warehouse",
         [
             Edit(
@@ -105,7 +109,7 @@ MUTANTS = (
         faults=(send_foreign_messages,) * 2,
     ),
     Mutant(
-        "suspects are dropped without a look",
+        "suspected copies are dropped without a lookup",
         "is neither loaded nor rejected",
         [Edit(f"{_CONSUMER}/batch.py", "            if not is_copy:", "            if False:")],
         faults=(send_foreign_messages,) * 2,
@@ -147,8 +151,8 @@ MUTANTS = (
         faults=(send_foreign_messages,) * 3,
     ),
     Mutant(
-        "a gap in a chain is passed over",
-        "came before row",
+        "a gap in a chain is ignored",
+        "was loaded before row",
         [
             Edit(
                 f"{_CONSUMER}/chain.py",
@@ -166,7 +170,7 @@ MUTANTS = (
         ],
     ),
     Mutant(
-        "a page leaves out its first row",
+        "a page skips its first row",
         "is 0 times in Kafka",
         [Edit(f"{_PRODUCER}/sqlite_page.py", "WHERE transaction_id > ?4", "WHERE transaction_id > ?4 + 1")],
     ),
@@ -195,7 +199,7 @@ MUTANTS = (
         faults=(kill_producers,),
     ),
     Mutant(
-        "the state is read only to its stable end",
+        "the state topic is read only to the last stable offset",
         "the newest records were lost",
         [
             Edit(
@@ -212,7 +216,7 @@ MUTANTS = (
         faults=(restart_producers_while_a_transaction_is_open,) * 2,
     ),
     Mutant(
-        "the present identity is sent first",
+        "the current identity is sent first",
         "is 0 times in Kafka",
         [
             Edit(
@@ -224,12 +228,12 @@ MUTANTS = (
         faults=(replace_a_bots_file_with_one_that_has_two_identities,),
     ),
     Mutant(
-        "offsets are taken for numbers without gaps",
+        "offsets are assumed to have no gaps",
         "rows, rejects and copies, but there are",
         [Edit(f"{_CONSUMER}/batch.py", "max(last + 1, read_to)", "first + len(messages)")],
     ),
     Mutant(
-        "the ends of the chains are forgotten with every batch",
+        "the ends of the chains are reset with every batch",
         "the ledger has lost rows",
         [
             Edit(
@@ -242,7 +246,7 @@ MUTANTS = (
     ),
     Mutant(
         "copies are rejected",
-        ", was rejected",
+        "was loaded before, was rejected",
         [Edit(f"{_CONSUMER}/batch.py", "            if not is_copy:", "            if True:")],
         faults=(send_foreign_messages,) * 2,
     ),
@@ -265,7 +269,7 @@ MUTANTS = (
         faults=(let_retention_overtake_the_consumers,),
     ),
     Mutant(
-        "offsets are committed to Kafka before the load, and believed",
+        "offsets are committed to Kafka before the load, and used to resume",
         "data loss",
         [
             Edit(
@@ -286,7 +290,7 @@ MUTANTS = (
         faults=(kill_a_consumer_in_mid_load,) * 3,
     ),
     Mutant(
-        "the idle ledger moves to the high watermark",
+        "the ledger of an idle partition advances to the high watermark",
         "data loss",
         [
             Edit(
@@ -296,11 +300,11 @@ MUTANTS = (
             )
         ],
         faults=(freeze_producers_in_mid_page,) * 3,
-        settings={"STUCK_MINUTES": "0.5"},  # the ledger of an idle partition moves every three seconds
+        settings={"STUCK_MINUTES": "0.5"},  # the ledger of an idle partition advances every three seconds
     ),
     Mutant(
-        "a lead moves as soon as the topic grows",
-        "came before row",
+        "keys are repartitioned as soon as partitions are added",
+        "was loaded before row",
         [
             Edit(
                 f"{_PRODUCER}/partitions.py",
@@ -311,7 +315,7 @@ MUTANTS = (
         faults=(add_partitions_to_a_topic,) * 2,
     ),
     Mutant(
-        "rows are spread anew before those sent are loaded",
+        "repartition does not wait until everything is loaded",
         "before everything was loaded",
         [
             Edit(f"{_PRODUCER}/ledger.py", "    if waiting is not None:", "    if False:"),
@@ -347,7 +351,7 @@ MUTANTS = (
         faults=(repair_rejects,) * 2,
     ),
     Mutant(
-        "a restored file is not noticed",
+        "a restored file is not detected",
         "stops: was replaced or restored",
         [
             Edit(
@@ -359,7 +363,7 @@ MUTANTS = (
         faults=(restore_a_bots_file_from_an_older_copy,),
     ),
     Mutant(
-        "a producer does not take over from the one before it",
+        "a producer does not fence its predecessor",
         "times in Kafka",
         [
             Edit(
@@ -373,7 +377,7 @@ MUTANTS = (
     ),
     Mutant(
         "the audit compares ids only",
-        "audit did not notice",
+        "audit did not detect",
         [
             Edit(
                 f"{_PRODUCER}/audit/compare.py",
@@ -388,8 +392,8 @@ MUTANTS = (
         ],
     ),
     Mutant(
-        "a workbook is written where the old one is",
-        "other files: True",
+        "a workbook is overwritten in place",
+        "files changed: True",
         [
             Edit(
                 f"{_EXPORTER}/files.py",
@@ -406,12 +410,12 @@ MUTANTS = (
 
 
 def mutated(folder: Path, mutant: Mutant) -> dict[str, str]:
-    """Copy code and SQL with the mistake into a folder; return the environment that runs them."""
+    """Copy code and SQL with the bug into a folder; return the environment that runs the copy."""
     for part in ("sql", *_PACKAGES):
         shutil.copytree(_ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
     for file, right, wrong in mutant.edits:
         text = (folder / file).read_text(encoding="utf-8")
-        assert text.count(right) == 1, f"{mutant.name}: {file} does not have its line any more"
+        assert text.count(right) == 1, f"{mutant.name}: {file} no longer has the text to replace exactly once"
         (folder / file).write_text(text.replace(right, wrong), encoding="utf-8")
     packages = (str((folder / part).parent) for part in _PACKAGES)
     return {"PYTHONPATH": os.pathsep.join(packages), "SQL_DIR": str(folder / "sql"), **mutant.settings}

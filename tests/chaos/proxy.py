@@ -1,4 +1,4 @@
-"""A TCP proxy on 127.0.0.1 whose connections can be cut or slowed down, all or those of one client."""
+"""A TCP proxy on 127.0.0.1 that can block or delay connections, of all clients or of one."""
 
 import asyncio
 import threading
@@ -6,18 +6,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
-IsHit = Callable[[int], bool]  # takes the client's port
+ClientFilter = Callable[[int], bool]  # takes the client's port
 
 _CHUNK = 64 * 1024
-_LOOK_SECONDS = 0.05
+_POLL_SECONDS = 0.05
 _DELAY_SECONDS = 0.05
 
 
-def everyone(port: int) -> bool:
+def all_clients(port: int) -> bool:
     return True
 
 
-def nobody(port: int) -> bool:
+def no_client(port: int) -> bool:
     return False
 
 
@@ -25,34 +25,34 @@ def nobody(port: int) -> bool:
 class Proxy:
     """Forwards connections to `target` (a port of 127.0.0.1) until it is closed.
 
-    A connection that is cut stays open and carries nothing, as when a network loses every packet. When the
-    cut heals it is closed, for what was lost on it would never be sent again.
+    A blocked connection stays open and carries nothing, as in a network that drops every packet. It is closed
+    when the block ends, because the dropped bytes are lost.
     """
 
     target: int
     port: int
-    is_cut: IsHit = nobody
-    is_slow: IsHit = nobody
+    is_disconnected: ClientFilter = no_client
+    is_slow: ClientFilter = no_client
     _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.new_event_loop)
 
     def start(self) -> None:
-        """Listen; a thread does the work."""
+        """Listen in a thread."""
         listening = threading.Event()
         threading.Thread(target=self._run, args=(listening,), name=f"proxy {self.port}", daemon=True).start()
         assert listening.wait(10)
 
     def close(self) -> None:
-        """End the thread; its connections end with it."""
+        """Stop the thread, which closes the connections."""
         self._loop.call_soon_threadsafe(self._loop.stop)
 
     @contextmanager
     def slowed(self) -> Iterator[None]:
-        """Delay what every connection carries, for a while."""
-        self.is_slow = everyone
+        """Delay all connections within the block."""
+        self.is_slow = all_clients
         try:
             yield
         finally:
-            self.is_slow = nobody
+            self.is_slow = no_client
 
     def _run(self, listening: threading.Event) -> None:
         asyncio.set_event_loop(self._loop)
@@ -67,15 +67,15 @@ class Proxy:
             await self._heal(client)
             server_reader, server_writer = await asyncio.open_connection("127.0.0.1", self.target)
             ends.append(server_writer)
-            ways = [
+            directions = [
                 asyncio.ensure_future(self._forward(client, reader, server_writer)),
                 asyncio.ensure_future(self._forward(client, server_reader, writer)),
             ]
-            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-            for way in ways:
-                way.cancel()
+            await asyncio.wait(directions, return_when=asyncio.FIRST_COMPLETED)
+            for direction in directions:
+                direction.cancel()
         except OSError:
-            pass  # the target is down, which the client hears of
+            pass  # the target is down: the client's connection is closed
         finally:
             for end in ends:
                 with suppress(OSError):
@@ -86,12 +86,12 @@ class Proxy:
             while chunk := await reader.read(_CHUNK):
                 if self.is_slow(client):
                     await asyncio.sleep(_DELAY_SECONDS)
-                if self.is_cut(client):
+                if self.is_disconnected(client):
                     await self._heal(client)
                     return
                 writer.write(chunk)
                 await writer.drain()
 
     async def _heal(self, client: int) -> None:
-        while self.is_cut(client):
-            await asyncio.sleep(_LOOK_SECONDS)
+        while self.is_disconnected(client):
+            await asyncio.sleep(_POLL_SECONDS)

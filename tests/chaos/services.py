@@ -1,4 +1,4 @@
-"""The services under torture, each kept running as Kubernetes would keep it."""
+"""The services under test, restarted when they exit, as Kubernetes would do."""
 
 import os
 import signal
@@ -17,17 +17,18 @@ from devstack import launch as launch_script
 from tests.chaos.history import History
 
 _BIN = Path(sys.executable).parent
-# A service ends with the thread that forked it, so one that lives as long as this process forks all.
-_SPAWNER = ThreadPoolExecutor(1, thread_name_prefix="crew-spawner")
+# A service is killed when the thread that forked it ends: one thread, which lives as long as this process,
+# forks all.
+_SPAWNER = ThreadPoolExecutor(1, thread_name_prefix="services-spawner")
 _RESTART_SECONDS = 0.5
 _GRACE_SECONDS = 40
-# In order; before Python was up; or killed before it was told.
-_ENDED_WHEN_TOLD = (0, -signal.SIGTERM, -signal.SIGKILL)
+# A clean shutdown; SIGTERM before Python handled it; a SIGKILL that came first.
+_GRACEFUL_CODES = (0, -signal.SIGTERM, -signal.SIGKILL)
 
 
 @dataclass
-class Member:
-    """A service that is started again whenever it ends, until it is retired."""
+class Service:
+    """A service that is restarted whenever it exits, until it is stopped."""
 
     name: str
     command: tuple[str, ...]
@@ -37,171 +38,171 @@ class Member:
     started_at: float = field(default_factory=time.monotonic)
 
     def send(self, number: signal.Signals) -> None:
-        """Send a signal; a process that has just ended does not mind."""
+        """Send a signal; it is ignored if the process has exited."""
         self.process.send_signal(number)
 
 
-class Stop(NamedTuple):
-    """A service that ended by itself, with its last words."""
+class Exit(NamedTuple):
+    """An exit that was not requested, with the last line of the log."""
 
     name: str
     started_at: float
     code: int
-    words: str
+    line: str
 
 
 @dataclass
-class ExpectedStop:
-    """A stop that a fault brings about, by the beginning of the member's name and its last words."""
+class ExpectedExit:
+    """An exit that a fault causes: a prefix of the service's name, and a part of the last line of its log."""
 
     role: str
-    words: str
+    line: str
     happened: threading.Event = field(default_factory=threading.Event)
     closed_at: float | None = None
 
-    def excuses(self, member: "Member", words: str) -> bool:
-        """Tell whether a member may stop with these words; one that started later may not."""
-        is_in_time = self.closed_at is None or member.started_at < self.closed_at
-        return is_in_time and member.name.startswith(self.role) and self.words in words
+    def matches(self, service: "Service", line: str) -> bool:
+        """Return whether a service may exit with this line; not if it was started after the fault."""
+        is_in_time = self.closed_at is None or service.started_at < self.closed_at
+        return is_in_time and service.name.startswith(self.role) and self.line in line
 
 
 @dataclass
-class Crew:
-    """All members; one thread starts again what has ended."""
+class Services:
+    """All services; one thread restarts those that have exited."""
 
     folder: Path
     environment: Mapping[str, str]
     history: History
-    members: list[Member] = field(default_factory=list)
-    refusals: list[str] = field(default_factory=list)
-    stops: list[Stop] = field(default_factory=list)
-    _expected: list[ExpectedStop] = field(default_factory=list)
+    running: list[Service] = field(default_factory=list)
+    unexpected_exits: list[str] = field(default_factory=list)
+    exits: list[Exit] = field(default_factory=list)
+    _expected: list[ExpectedExit] = field(default_factory=list)
     _lock: threading.RLock = field(default_factory=threading.RLock)
-    _is_over: threading.Event = field(default_factory=threading.Event)
+    _is_closing: threading.Event = field(default_factory=threading.Event)
     _names: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._watch = threading.Thread(target=self._keep_running, name="crew", daemon=True)
+        self._watch = threading.Thread(target=self._keep_running, name="services-watch", daemon=True)
         self._watch.start()
 
-    def hire(self, name: str, environment: Mapping[str, str], *command: str) -> Member:
-        """Start a service and keep it running."""
+    def start(self, name: str, environment: Mapping[str, str], *command: str) -> Service:
+        """Start a service, which is restarted whenever it exits."""
         self._names[name] = self._names.get(name, 0) + 1
-        member_name = f"{name}-{self._names[name]}"
-        log = self.folder / f"{member_name}.log"
-        everything = {**self.environment, **environment, "PGAPPNAME": member_name}
-        member = Member(member_name, command, everything, log, self._spawn(command, everything, log))
+        service_name = f"{name}-{self._names[name]}"
+        log = self.folder / f"{service_name}.log"
+        everything = {**self.environment, **environment, "PGAPPNAME": service_name}
+        service = Service(service_name, command, everything, log, self._spawn(command, everything, log))
         with self._lock:
-            self.members.append(member)
-        return member
+            self.running.append(service)
+        return service
 
-    def retire(self, member: Member) -> None:
-        """End a service for good, with SIGTERM and within its grace."""
+    def stop(self, service: Service) -> None:
+        """Stop a service with SIGTERM; it must exit within its grace period."""
         with self._lock:
-            self.members.remove(member)
-        member.process.terminate()
-        member.send(signal.SIGCONT)
-        self._must_end(member)
+            self.running.remove(service)
+        service.process.terminate()
+        service.send(signal.SIGCONT)
+        self._await_exit(service)
 
-    def rehire(self, member: Member) -> None:
-        """Start a service again that was retired."""
-        self._start(member)
+    def start_again(self, service: Service) -> None:
+        """Start a stopped service again."""
+        self._respawn(service)
         with self._lock:
-            self.members.append(member)
+            self.running.append(service)
 
     @contextmanager
-    def expecting(self, role: str, words: str) -> Iterator[threading.Event]:
-        """Yield an event that a stop for this reason sets; within the block such a stop is no refusal."""
-        expected = ExpectedStop(role, words)
+    def expecting_exit(self, role: str, line: str) -> Iterator[threading.Event]:
+        """Yield an event that is set by an exit with this line; within the block such exits are expected."""
+        expected = ExpectedExit(role, line)
         with self._lock:
             self._expected.append(expected)
         yield expected.happened
         expected.closed_at = time.monotonic()
 
-    def has_said(self, role: str, words: str) -> int:
-        """Return how often members have logged something."""
-        return sum(member.log.read_text(errors="replace").count(words) for member in self[role])
+    def count_logged(self, role: str, text: str) -> int:
+        """Return how often a text occurs in the logs of services."""
+        return sum(service.log.read_text(errors="replace").count(text) for service in self[role])
 
-    def restart(self, member: Member) -> None:
-        """End a service with SIGTERM and start it again, as a rolling update does."""
+    def restart(self, service: Service) -> None:
+        """Stop a service with SIGTERM and start it again, as a rolling update does."""
         with self._lock:
-            member.process.terminate()
-            member.send(signal.SIGCONT)
-            self._must_end(member)
-            self._start(member)
+            service.process.terminate()
+            service.send(signal.SIGCONT)
+            self._await_exit(service)
+            self._respawn(service)
 
     def run(self, environment: Mapping[str, str], *command: str) -> str:
-        """Run a command that has to succeed, and return its output."""
-        process = self._started(environment, command)
+        """Run a command that must succeed, and return its output."""
+        process = self._popen(environment, command)
         output, errors = process.communicate()
         if process.returncode != 0:
-            raise RuntimeError(f"{' '.join(command)} ended with {process.returncode}: {errors}")
+            raise RuntimeError(f"{' '.join(command)} exited with {process.returncode}: {errors}")
         return output
 
-    def try_to_run(self, environment: Mapping[str, str], *command: str) -> tuple[int, str]:
-        """Run a command that may fail, and return its exit code and its last words."""
-        process = self._started(environment, command)
+    def run_unchecked(self, environment: Mapping[str, str], *command: str) -> tuple[int, str]:
+        """Run a command that may fail, and return its exit code and its last line."""
+        process = self._popen(environment, command)
         output, errors = process.communicate()
-        words = " ".join([*output.splitlines()[-1:], *errors.splitlines()[-1:]])
-        self.history.add("ran", command=" ".join(command), code=process.returncode, words=words)
-        return process.returncode, words
+        line = " ".join([*output.splitlines()[-1:], *errors.splitlines()[-1:]])
+        self.history.add("ran", command=" ".join(command), code=process.returncode, line=line)
+        return process.returncode, line
 
-    def run_at_once(self, environment: Mapping[str, str], *commands: tuple[str, ...]) -> list[int]:
-        """Run commands at once, and return the exit codes."""
-        processes = [self._started(environment, command) for command in commands]
+    def run_concurrently(self, environment: Mapping[str, str], *commands: tuple[str, ...]) -> list[int]:
+        """Run commands concurrently, and return their exit codes."""
+        processes = [self._popen(environment, command) for command in commands]
         for process in processes:
             process.communicate()
         return [process.returncode for process in processes]
 
-    def dismiss(self) -> None:
-        """End all services."""
-        self._is_over.set()
+    def stop_all(self) -> None:
+        """Stop all services."""
+        self._is_closing.set()
         self._watch.join()
-        for member in list(self.members):
-            self.retire(member)
+        for service in list(self.running):
+            self.stop(service)
 
-    def __getitem__(self, role: str) -> list[Member]:
-        """Return the members whose name begins with a role, such as "consumer" or "producer-mrf1"."""
+    def __getitem__(self, role: str) -> list[Service]:
+        """Return the services whose name begins with a role, such as "consumer" or "producer-mrf1"."""
         with self._lock:
-            return [member for member in self.members if member.name.startswith(role)]
+            return [service for service in self.running if service.name.startswith(role)]
 
     def _keep_running(self) -> None:
-        while not self._is_over.wait(_RESTART_SECONDS):
+        while not self._is_closing.wait(_RESTART_SECONDS):
             with self._lock:
-                for member in self.members:
-                    code = member.process.poll()
+                for service in self.running:
+                    code = service.process.poll()
                     if code is None:
                         continue
-                    self.history.add("ended", service=member.name, code=code)
+                    self.history.add("exited", service=service.name, code=code)
                     if code != -signal.SIGKILL:
-                        self._judge(member, code)
-                    self._start(member)
+                        self._record_exit(service, code)
+                    self._respawn(service)
 
-    def _judge(self, member: Member, code: int) -> None:
-        words = _last_line(member.log)
-        self.stops.append(Stop(member.name, member.started_at, code, words))
-        expected = [stop for stop in self._expected if stop.excuses(member, words)]
-        for stop in expected:
-            stop.happened.set()
+    def _record_exit(self, service: Service, code: int) -> None:
+        line = _last_line(service.log)
+        self.exits.append(Exit(service.name, service.started_at, code, line))
+        expected = [exit_ for exit_ in self._expected if exit_.matches(service, line)]
+        for exit_ in expected:
+            exit_.happened.set()
         if not expected:
-            self.refusals.append(f"{member.name} ended with {code}: {words}")
+            self.unexpected_exits.append(f"{service.name} exited with {code}: {line}")
 
-    def _must_end(self, member: Member) -> None:
+    def _await_exit(self, service: Service) -> None:
         started = time.monotonic()
         try:
-            code = member.process.wait(_GRACE_SECONDS)
+            code = service.process.wait(_GRACE_SECONDS)
         except subprocess.TimeoutExpired:
-            member.send(signal.SIGUSR1)  # its log then shows where it hangs
+            service.send(signal.SIGUSR1)  # makes it log its stacks
             with suppress(subprocess.TimeoutExpired):
-                member.process.wait(2)
-            member.process.kill()
-            self.refusals.append(f"{member.name} did not end within {_GRACE_SECONDS} s of SIGTERM")
+                service.process.wait(2)
+            service.process.kill()
+            self.unexpected_exits.append(f"{service.name} did not exit within {_GRACE_SECONDS} s of SIGTERM")
         else:
-            if code not in _ENDED_WHEN_TOLD:
-                self._judge(member, code)
-        self.history.add("retired", service=member.name, seconds=round(time.monotonic() - started, 1))
+            if code not in _GRACEFUL_CODES:
+                self._record_exit(service, code)
+        self.history.add("stopped", service=service.name, seconds=round(time.monotonic() - started, 1))
 
-    def _started(self, environment: Mapping[str, str], command: tuple[str, ...]) -> "subprocess.Popen[str]":
+    def _popen(self, environment: Mapping[str, str], command: tuple[str, ...]) -> "subprocess.Popen[str]":
         return subprocess.Popen(
             [_BIN / command[0], *command[1:]],
             env={**os.environ, **self.environment, **environment},
@@ -210,9 +211,9 @@ class Crew:
             text=True,
         )
 
-    def _start(self, member: Member) -> None:
-        member.started_at = time.monotonic()
-        member.process = self._spawn(member.command, member.environment, member.log)
+    def _respawn(self, service: Service) -> None:
+        service.started_at = time.monotonic()
+        service.process = self._spawn(service.command, service.environment, service.log)
 
     def _spawn(
         self, command: tuple[str, ...], environment: Mapping[str, str], log: Path

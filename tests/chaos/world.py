@@ -1,4 +1,4 @@
-"""The road under torture: broker and warehouse behind proxies, the bots, and all services."""
+"""The system under test: broker and warehouse behind proxies, the bots, and all services."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,18 +19,18 @@ from tests.chaos.history import History
 from tests.chaos.losses import Losses
 from tests.chaos.messages import committed_messages
 from tests.chaos.proxy import Proxy
-from tests.chaos.services import Crew, Member
+from tests.chaos.services import Service, Services
 from tests.chaos.warehouse import Warehouse
 
 STREAMS = ("actions", "nature")
-PARTITIONS = 3  # to begin with
-LONG_ENOUGH_TO_REBALANCE = 5.0
+PARTITIONS = 3  # at the start
+REBALANCE_SECONDS = 5.0
 _SESSION_MILLISECONDS = 3_000
 _WAREHOUSE_MEGABYTES = 768
 _WORKBOOK_MEGABYTES = 64
 _BACKLOG_ROWS = 6_000
 _BOT_ROWS_PER_SECOND = 60
-# Small pages and batches: many transactions, so that a fault falls into every part of one.
+# Small pages and batches make many transactions, so that faults hit every phase of one.
 _SETTINGS = {
     "PARTITIONS": str(PARTITIONS),
     "REPLICATION_FACTOR": "1",
@@ -45,7 +45,7 @@ _SETTINGS = {
 
 @dataclass
 class World:
-    """What the nemesis may lay hands on."""
+    """Everything that faults can reach."""
 
     folder: Path
     mrfs: Sequence[str]
@@ -55,7 +55,7 @@ class World:
     to_warehouse: Proxy
     warehouse_disk: Disk
     workbook_disk: Disk
-    crew: Crew
+    services: Services
     history: History
     losses: defaultdict[str, Losses] = field(default_factory=lambda: defaultdict(Losses))
     copies: defaultdict[str, list[Path]] = field(default_factory=lambda: defaultdict(list))
@@ -79,83 +79,88 @@ class World:
     def warehouse(self) -> Warehouse:
         return Warehouse(self.postgres.dsn)
 
-    def find(self, finding: str) -> None:
-        """Note what should not be."""
+    def add_finding(self, finding: str) -> None:
+        """Record a violation that a fault has found."""
         self.history.add("finding", what=finding)
         self.findings.append(finding)
 
-    def operator(self, topic: str) -> dict[str, str]:
-        """Return the environment of an operator's commands about a topic."""
+    def operator_environment(self, topic: str) -> dict[str, str]:
+        """Return the environment of an operator's commands for a topic."""
         _, mrf = stream_and_mrf(topic)
         return {"MRF": mrf, "DATA_DIR": str(self.folder / mrf), "PARTITIONS": str(self.partitions[mrf])}
 
-    def producer(self, topic: str) -> Member:
+    def producer(self, topic: str) -> Service:
         """Return the topic's producer."""
         stream, mrf = stream_and_mrf(topic)
-        (producer,) = self.crew[f"producer-{mrf}-{stream}"]
+        (producer,) = self.services[f"producer-{mrf}-{stream}"]
         return producer
 
-    def consumer(self, topic: str, **settings: str) -> Member:
-        """Start one more consumer of a topic, with other settings if need be."""
+    def start_consumer(self, topic: str, **settings: str) -> Service:
+        """Start one more consumer of a topic, with these settings."""
         stream, mrf = stream_and_mrf(topic)
         environment = {"MRF": mrf, "STREAM": stream, **settings}
-        return self.crew.hire(f"consumer-{mrf}-{stream}", environment, "crmbot-consumer", "run")
+        return self.services.start(f"consumer-{mrf}-{stream}", environment, "crmbot-consumer", "run")
 
-    def consumers(self, topic: str) -> list[Member]:
+    def consumers(self, topic: str) -> list[Service]:
         """Return the topic's consumers."""
         stream, mrf = stream_and_mrf(topic)
-        return self.crew[f"consumer-{mrf}-{stream}"]
+        return self.services[f"consumer-{mrf}-{stream}"]
 
-    def keep_copy(self, topic: str) -> None:
-        """Put a copy of a bot's file aside, for a fault that restores it later."""
+    def back_up(self, topic: str) -> None:
+        """Copy a bot's file, for a fault that restores it later."""
         number = len(self.copies[topic])
         copy = self.file(topic).with_suffix(f".copy{number}")
         copy_file(self.file(topic), copy)
         self.copies[topic].append(copy)
 
     def sent_ids(self, topic: str, source_id: str) -> set[int]:
-        """Return the numbers of the rows that a bot's producer has sent, of one source, in all logs."""
-        present = committed_messages(topic, self.kafka.bootstrap_servers)
-        logs = [present, *(log.messages for log in self.losses[topic].logs)]
+        """Return the transaction_ids of one source that the bot's producer has sent, in all logs."""
+        current = committed_messages(topic, self.kafka.bootstrap_servers)
+        logs = [current, *(log.messages for log in self.losses[topic].logs)]
         fields = (m.fields for log in logs for m in log.values() if not m.is_foreign)
         return {row["transaction_id"] for row in fields if row["source_id"] == source_id}
 
     def has_messages(self, topic: str) -> bool:
-        """Tell whether anything is committed to a topic."""
+        """Return whether a topic has committed messages."""
         return bool(committed_messages(topic, self.kafka.bootstrap_servers))
 
     def partition_count(self, topic: str) -> int:
-        """Return the number of partitions that a topic has now."""
+        """Return the current number of partitions of a topic."""
         return len(self.admin.list_topics(topic, timeout=30).topics[topic].partitions)
 
     def start(self) -> None:
-        """Make topics, tables and backlogs, and start every service."""
+        """Create topics, tables and backlogs, and start every service."""
         for mrf in self.mrfs:
             bot = {"MRF": mrf, "DATA_DIR": str(self.folder / mrf)}
-            self.crew.run(bot, "crmbot-producer", "topics")
-            self.crew.run(bot, "crmbot-consumer", "migrate")
-            self.crew.run(bot, "crmbot-generator", "backfill", "--rows", str(_BACKLOG_ROWS))
+            self.services.run(bot, "crmbot-producer", "topics")
+            self.services.run(bot, "crmbot-consumer", "migrate")
+            self.services.run(bot, "crmbot-generator", "backfill", "--rows", str(_BACKLOG_ROWS))
             rate = str(_BOT_ROWS_PER_SECOND)
-            self.crew.hire(f"bot-{mrf}", bot, "crmbot-generator", "live", "--rate", rate)
+            self.services.start(f"bot-{mrf}", bot, "crmbot-generator", "live", "--rate", rate)
             for stream in STREAMS:
-                self.crew.hire(f"producer-{mrf}-{stream}", bot | {"STREAM": stream}, "crmbot-producer", "run")
+                self.services.start(
+                    f"producer-{mrf}-{stream}", bot | {"STREAM": stream}, "crmbot-producer", "run"
+                )
         for topic in self.topics:
             for _ in range(2 if "actions" in topic else 1):
-                self.consumer(topic)
+                self.start_consumer(topic)
 
 
 def stream_and_mrf(topic: str) -> tuple[str, str]:
-    """Return what a topic is named after."""
+    """Return the stream and the MRF of a topic, from its name."""
     _, _, stream, mrf = topic.split("_")
     return stream, mrf
 
 
 @contextmanager
 def world(folder: Path, mrfs: Sequence[str], history: History, changes: Mapping[str, str]) -> Iterator[World]:
-    """Start broker, warehouse and proxies; end all afterwards. `changes` go to the services' environment."""
+    """Start broker, warehouse and proxies, and stop them afterwards.
+
+    `changes` are added to the services' environment.
+    """
     ports = [free_port() for _ in range(4)]
-    broker, behind, controller, proxied = ports
-    listeners = f"PLAINTEXT://127.0.0.1:{broker},PROXIED://127.0.0.1:{behind}"
+    broker, backend, controller, proxied = ports
+    listeners = f"PLAINTEXT://127.0.0.1:{broker},PROXIED://127.0.0.1:{backend}"
     settings = {
         "listeners": f"{listeners},CONTROLLER://127.0.0.1:{controller}",
         "advertised.listeners": f"PLAINTEXT://127.0.0.1:{broker},PROXIED://127.0.0.1:{proxied}",
@@ -163,7 +168,7 @@ def world(folder: Path, mrfs: Sequence[str], history: History, changes: Mapping[
         "controller.quorum.voters": f"1@127.0.0.1:{controller}",
         "group.consumer.min.session.timeout.ms": str(_SESSION_MILLISECONDS),
         "group.consumer.session.timeout.ms": str(_SESSION_MILLISECONDS),
-        "message.max.bytes": "10000000",  # foreign messages may be larger than ours
+        "message.max.bytes": "10000000",  # foreign messages may exceed the producer's limit
     }
     with ExitStack() as stack:
         disk = stack.enter_context(closing(Disk(folder / "postgres", _WAREHOUSE_MEGABYTES)))
@@ -171,7 +176,7 @@ def world(folder: Path, mrfs: Sequence[str], history: History, changes: Mapping[
         kafka = stack.enter_context(Kafka(folder / "kafka", port=broker, settings=settings))
         log_settings = {"max_wal_size": "128MB", "min_wal_size": "32MB"}
         postgres = stack.enter_context(Postgres(folder / "postgres", tcp=True, settings=log_settings))
-        to_kafka = stack.enter_context(closing(Proxy(behind, proxied)))
+        to_kafka = stack.enter_context(closing(Proxy(backend, proxied)))
         to_warehouse = stack.enter_context(closing(Proxy(postgres.port, free_port())))
         to_kafka.start()
         to_warehouse.start()
@@ -181,6 +186,8 @@ def world(folder: Path, mrfs: Sequence[str], history: History, changes: Mapping[
             **consumer_variables(_SESSION_MILLISECONDS),
             **changes,
         }
-        crew = Crew(folder, environment, history)
-        stack.callback(crew.dismiss)
-        yield World(folder, mrfs, kafka, postgres, to_kafka, to_warehouse, disk, workbook_disk, crew, history)
+        services = Services(folder, environment, history)
+        stack.callback(services.stop_all)
+        yield World(
+            folder, mrfs, kafka, postgres, to_kafka, to_warehouse, disk, workbook_disk, services, history
+        )

@@ -1,1 +1,1 @@
-"""What the checker looks at: rows, messages, the ledger. Each check yields broken promises in words."""
+"""The checks of rows, messages and the ledger. Each yields descriptions of violations."""

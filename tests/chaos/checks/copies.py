@@ -1,4 +1,4 @@
-"""What a message is that was neither loaded nor rejected: a copy of an earlier one, or sent again later."""
+"""Explains a message that was neither loaded nor rejected: a copy of an earlier one, or superseded."""
 
 from collections import defaultdict
 from datetime import datetime
@@ -8,12 +8,12 @@ from tests.chaos.evidence import Batch, Evidence, Place
 from tests.chaos.messages import Message
 
 _CHAIN = ("kafka_partition", "previous_id")
-_RowId = tuple[str, str]  # source_id and transaction_id, as a message tells them
-_Original = tuple[Place, datetime]  # where it is, and when it was decided about
+_RowId = tuple[str, str]  # source_id and transaction_id, as text
+_Original = tuple[Place, datetime]  # where it is, and when it was processed
 
 
 class Copies:
-    """Knows the rows and dead letters that a message can be a copy of."""
+    """The rows and dead letters that a message can be a copy of."""
 
     def __init__(self, evidence: Evidence) -> None:
         self._evidence = evidence
@@ -30,7 +30,7 @@ class Copies:
                 self._letters[letter.message.value].append((letter.place, letter.rejected_at))
 
     def fate(self, place: Place, message: Message, batch: Batch) -> Literal["copy", "superseded"] | None:
-        """Tell what became of a message that was dropped; None if nothing accounts for it."""
+        """Return why a message was dropped; None if nothing accounts for it."""
         fields = message.fields
         if fields.get("kafka_partition") != place.partition:
             return None
@@ -40,24 +40,26 @@ class Copies:
         source_id = str(fields.get("source_id"))
         if place.offset >= self._evidence.orders.get((batch.partition, batch.epoch, source_id), 0):
             return None
-        # A stranger's message that lay behind a gap goes with the others; the bot's own has come again.
-        comes_again = originals or message.is_foreign or self._is_given_up(batch.partition, message)
-        return "superseded" if comes_again else None
+        # Behind a gap, foreign messages are superseded too; the bot's own must have arrived again.
+        is_superseded = originals or message.is_foreign or self._is_accepted_loss(batch.partition, message)
+        return "superseded" if is_superseded else None
 
-    def is_of_a_row(self, place: Place, message: Message, rejected_at: datetime) -> bool:
-        """Tell whether a dead letter is a copy of a row that was loaded before in its own partition."""
+    def is_copy_of_a_row(self, place: Place, message: Message, rejected_at: datetime) -> bool:
+        """Return whether a dead letter is a copy of a row loaded earlier in its own partition."""
         return message.fields.get("kafka_partition") == place.partition and any(
             _is_before(original, place, rejected_at) for original in self._rows_like(message)
         )
 
     def _rows_like(self, message: Message) -> list[_Original]:
-        """Return the rows whose message has the same key, and the same values but for those of the chain."""
+        """Return the rows whose message has the same key and values; fields of the chain may differ."""
         fields = message.fields
         known = self._rows.get((str(fields.get("source_id")), str(fields.get("transaction_id"))), [])
         content = _content(message)
-        return [original for original in known if _content(self._evidence.decided[original[0]][0]) == content]
+        return [
+            original for original in known if _content(self._evidence.processed[original[0]][0]) == content
+        ]
 
-    def _is_given_up(self, partition: int, message: Message) -> bool:
+    def _is_accepted_loss(self, partition: int, message: Message) -> bool:
         fields = message.fields
         return any(
             (gap.partition, gap.source_id) == (partition, fields["source_id"])
@@ -66,10 +68,10 @@ class Copies:
         )
 
 
-def _is_before(original: _Original, place: Place, decided_at: datetime) -> bool:
+def _is_before(original: _Original, place: Place, processed_at: datetime) -> bool:
     found, found_at = original
     if found.partition != place.partition:
-        return found_at < decided_at
+        return found_at < processed_at
     return (found.log, found.offset) < (place.log, place.offset)
 
 

@@ -1,4 +1,4 @@
-"""The warehouse by itself: the chains of rows lack nothing, and the ledger is whole."""
+"""The warehouse alone: the chains are complete, and the ledger has no breaks."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -9,9 +9,9 @@ from tests.chaos.losses import Gap
 
 
 def chains(evidence: Evidence) -> Iterator[str]:
-    """In each source and partition, every row names the one before it, or an accepted gap lies between.
+    """In each source and partition, every row's previous_id is the row before it, or the gap was accepted.
 
-    A dead letter of the bot's own row is a link like a row; what was replayed stands where it was rejected.
+    A dead letter of the bot is a link like a row; a replayed row keeps the place of its dead letter.
     """
     links: dict[tuple[str, int], list[tuple[int, int]]] = defaultdict(list)
     for place, rows in evidence.rows.items():
@@ -40,7 +40,7 @@ def chains(evidence: Evidence) -> Iterator[str]:
 
 
 def sequence(evidence: Evidence) -> Iterator[str]:
-    """The ledger's batches follow one another, and reach the end of what Kafka has."""
+    """The ledger's batches have no break and no overlap, and cover all messages."""
     for partition in {spot[0] for spot in evidence.logs[-1]} | evidence.ledger.keys():
         batches = evidence.ledger.get(partition, [])
         before: Batch | None = None
@@ -54,12 +54,12 @@ def sequence(evidence: Evidence) -> Iterator[str]:
 
 
 def counts(evidence: Evidence) -> Iterator[str]:
-    """Each batch tells what its messages became: rows, dead letters, copies, and such as were sent again."""
+    """The counts of each batch match its messages: rows, dead letters, copies and superseded ones."""
     copies = Copies(evidence)
     found: dict[tuple[int, int, int], Counter[str]] = defaultdict(Counter)
-    for place, (message, batch) in evidence.decided.items():
+    for place, (message, batch) in evidence.processed.items():
         counter = found[batch.partition, batch.epoch, batch.start]
-        # What was replayed is a row by an operator's hand, and a dead letter by the batch's.
+        # A replayed message counts as a dead letter of the batch; an operator loaded its row.
         loaded = 0 if place in evidence.replays else len(evidence.rows.get(place, []))
         rejected = int(place in evidence.dead_letters)
         counter.update(row=loaded, reject=rejected)
@@ -68,10 +68,10 @@ def counts(evidence: Evidence) -> Iterator[str]:
     for batches in evidence.ledger.values():
         for batch in batches:
             counter = found[batch.partition, batch.epoch, batch.start]
-            told = (batch.loaded, batch.rejected, batch.duplicate, batch.superseded)
-            real = tuple(counter[fate] for fate in ("row", "reject", "copy", "superseded"))
-            if told != real:
-                yield f"{_where(batch)} tells of {told} rows, rejects and copies, but there are {real}"
+            recorded = (batch.loaded, batch.rejected, batch.duplicate, batch.superseded)
+            actual = tuple(counter[fate] for fate in ("row", "reject", "copy", "superseded"))
+            if recorded != actual:
+                yield f"{_where(batch)} counts {recorded} rows, rejects and copies, but there are {actual}"
 
 
 def _follows(before: Batch | None, batch: Batch) -> Iterator[str]:
@@ -79,13 +79,13 @@ def _follows(before: Batch | None, batch: Batch) -> Iterator[str]:
     is_new_epoch = before is None or batch.epoch != before.epoch
     if before is not None and is_new_epoch:
         if batch.epoch != before.epoch + 1 or not batch.is_adoption or before.start != before.end:
-            yield f"{where}: the epoch before it was not closed, or this one not begun by an adoption"
+            yield f"{where}: the epoch before it was not closed, or this one was not opened by an adoption"
         if batch.last_ids != before.last_ids:
-            yield f"{where}: the chains of the epoch before it do not go on"
+            yield f"{where}: the chains of the epoch before it are not continued"
     elif batch.start != (before.end if before else 0):
         yield f"{where}: the batch before it ended at {before.end if before else 0}"
     if batch.end < batch.start:
-        yield f"{where} ends before it begins"
+        yield f"{where} ends before its start"
     if before is None:
         return
     if batch.loaded_at < before.loaded_at or (batch.loaded_at == before.loaded_at and not is_new_epoch):

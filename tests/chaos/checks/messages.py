@@ -1,4 +1,4 @@
-"""Kafka between the bot and the warehouse: what was sent, and what became of every message."""
+"""Kafka: which rows were sent, and what became of every message."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -9,9 +9,9 @@ from tests.chaos.evidence import Evidence
 
 
 def bot_to_kafka(evidence: Evidence) -> Iterator[str]:
-    """Every row of the bot is in Kafka once, in the order of commits.
+    """Every row of the bot is in Kafka once, in commit order.
 
-    More often only where it was sent again by order, or because the state of the producers was lost.
+    It may be there more than once after a `resend` or the loss of the producers' state topic.
     """
     sent: Counter[tuple[str, int]] = Counter()
     last_ids: dict[tuple[int, int, str], int] = {}
@@ -19,31 +19,31 @@ def bot_to_kafka(evidence: Evidence) -> Iterator[str]:
     for place, message in evidence.own_messages:
         fields = message.fields
         line = (place.log, place.partition, fields["source_id"])
-        if fields["transaction_id"] <= last_ids.get(line, 0) and not evidence.losses.sent_again:
+        if fields["transaction_id"] <= last_ids.get(line, 0) and not evidence.losses.resends:
             yield f"row {fields['transaction_id']} was sent to {tuple(place)} out of order"
         last_ids[line] = fields["transaction_id"]
-        # What a copy of a log has is in both logs.
-        if (itself := (place.partition, place.offset, message.value)) not in seen:
-            seen.add(itself)
+        # A log restored from a copy shares messages with the one before it.
+        if (identity := (place.partition, place.offset, message.value)) not in seen:
+            seen.add(identity)
             sent[fields["source_id"], fields["transaction_id"]] += 1
-    most = 1 + evidence.losses.sent_again
+    most = 1 + evidence.losses.resends
     for row in evidence.bot:
         times = sent.pop((row["source_id"], row["transaction_id"]), 0)
         if not 1 <= times <= most:
             yield f"row {row['transaction_id']} of the bot is {times} times in Kafka"
-    gone = {(row["source_id"], row["transaction_id"]) for rows in evidence.losses.files for row in rows}
+    replaced = {(row["source_id"], row["transaction_id"]) for rows in evidence.losses.files for row in rows}
     for row_id, times in sent.items():
-        if times > most or row_id not in gone:
+        if times > most or row_id not in replaced:
             yield f"row {row_id[1]} is {times} times in Kafka and not in the bot's file"
 
 
 def fate_of_messages(evidence: Evidence) -> Iterator[str]:
-    """Every committed message is loaded, rejected byte for byte, a later copy, or sent again later.
+    """Every committed message is loaded, rejected byte for byte, a later copy, or superseded.
 
-    One that was replayed is both loaded and rejected.
+    A replayed message is both loaded and rejected.
     """
     copies = Copies(evidence)
-    for place, (message, batch) in evidence.decided.items():
+    for place, (message, batch) in evidence.processed.items():
         letter = evidence.dead_letters.get(place)
         found = (len(evidence.rows.get(place, [])), int(letter is not None))
         if place in evidence.replays:
@@ -53,7 +53,7 @@ def fate_of_messages(evidence: Evidence) -> Iterator[str]:
             yield f"message {tuple(place)} has {found} rows and rejects"
         elif found == (0, 0) and copies.fate(place, message, batch) is None:
             yield f"message {tuple(place)} is neither loaded nor rejected"
-        elif letter and not letter.is_link and copies.is_of_a_row(place, message, letter.rejected_at):
+        elif letter and not letter.is_link and copies.is_copy_of_a_row(place, message, letter.rejected_at):
             yield f"message {tuple(place)}, a copy of one that was loaded before, was rejected"
         if letter and (letter.message.key, letter.message.value) != message[:2]:
             yield f"message {tuple(place)} is not in the rejects byte for byte"
@@ -65,7 +65,7 @@ def rows_come_from_messages(evidence: Evidence) -> Iterator[str]:
         at = (row["kafka_partition"], row["kafka_offset"])
         yield f"the row of {at} is in the warehouse, but was not committed to Kafka"
     for place in evidence.dead_letters:
-        if place not in evidence.decided:
+        if place not in evidence.processed:
             yield f"dead letter {tuple(place)} is in the warehouse, but was not committed to Kafka"
     for place in evidence.replays:
         if place not in evidence.dead_letters:
@@ -74,7 +74,7 @@ def rows_come_from_messages(evidence: Evidence) -> Iterator[str]:
         for row in rows:
             if spot is None or spot in evidence.replays:
                 continue
-            fields = evidence.decided[spot][0].fields
-            told = {name: as_text(row[name], value) for name, value in fields.items() if name in row}
-            if told != fields:
-                yield f"the row of {tuple(spot)} is not the message of {tuple(spot)}"
+            fields = evidence.processed[spot][0].fields
+            stored = {name: as_text(row[name], value) for name, value in fields.items() if name in row}
+            if stored != fields:
+                yield f"the row of {tuple(spot)} differs from its message"

@@ -1,4 +1,4 @@
-"""The bot's files against the warehouse: every row once, as it was, in order, and no other."""
+"""The bot's files against the warehouse: every row once, unchanged and in order, and no others."""
 
 import hashlib
 from collections import defaultdict
@@ -11,21 +11,21 @@ from tests.chaos.bot_file import BotRow
 from tests.chaos.evidence import DeadLetter, Evidence, Row
 from tests.chaos.losses import Gap
 
-# Where the row stands, and when it came: not in the bot's file.
+# Columns that the bot's file does not have.
 _OF_THE_TABLE = {"kafka_partition", "kafka_offset", "previous_id", "loaded_at"}
 _CHAIN = {"kafka_partition", "previous_id"}
 
 
 def bot_to_warehouse(evidence: Evidence) -> Iterator[str]:
-    """Every row of the file is in the warehouse once, with all its values, or a dead letter if it is odd."""
+    """Every row of the file is in the warehouse once, unchanged, or a dead letter if it is invalid."""
     loaded = _by_event(evidence)
     links = _links(evidence)
     for row in evidence.bot:
         yield from _arrived(evidence, row, loaded.pop(row["event_id"], []), links)
 
 
-def gone_to_warehouse(evidence: Evidence) -> Iterator[str]:
-    """Rows of files that are gone: those that were sent are in the warehouse once, and no others."""
+def replaced_files_to_warehouse(evidence: Evidence) -> Iterator[str]:
+    """Rows of replaced files that were sent are in the warehouse once, and no others."""
     loaded, links = _by_event(evidence), _links(evidence)
     for row in evidence.bot:
         loaded.pop(row["event_id"], None)
@@ -43,23 +43,23 @@ def gone_to_warehouse(evidence: Evidence) -> Iterator[str]:
             known.add(row["event_id"])
             found = loaded.pop(row["event_id"], [])
             if place not in sent:
-                yield f"row {place[1]} of a file that is gone was left out"
-            elif found or not _is_given_up(evidence, *place):
+                yield f"row {place[1]} of a replaced file was skipped"
+            elif found or not _is_accepted_loss(evidence, *place):
                 yield from _arrived(evidence, row, found, links)
     for event_id in loaded:
         yield f"event {event_id} is in the warehouse and was in no file of the bot"
 
 
 def order(evidence: Evidence) -> Iterator[str]:
-    """The rows of a lead arrived in the order of their numbers.
+    """The rows of a lead were loaded in the order of their transaction_ids.
 
-    Within a partition's log offsets tell it; where a lead has moved to another one, the loads' times do.
-    Replayed rows, and rows of a gap that was accepted, are late by intent.
+    Within a partition's log, offsets are compared; if a lead has moved to another one, load times. Replayed
+    rows, and rows of an accepted gap, may be late.
     """
     leads: dict[tuple[str, str], list[tuple[int, Row]]] = defaultdict(list)
     for place, rows in evidence.rows.items():
         for row in rows:
-            is_late = place in evidence.replays or _is_given_up(
+            is_late = place in evidence.replays or _is_accepted_loss(
                 evidence, str(row["source_id"]), row["transaction_id"]
             )
             if place is not None and not is_late:
@@ -74,7 +74,7 @@ def order(evidence: Evidence) -> Iterator[str]:
             if first[clock] >= second[clock]:
                 yield (
                     f"lead {lead}: row {second['transaction_id']} of partition {partitions[1]} "
-                    f"came before row {first['transaction_id']} of partition {partitions[0]}"
+                    f"was loaded before row {first['transaction_id']} of partition {partitions[0]}"
                 )
 
 
@@ -83,15 +83,15 @@ def _arrived(
 ) -> Iterator[str]:
     number, event_id = row["transaction_id"], row["event_id"]
     letters = links.get((row["source_id"], number), [])
-    is_odd = event_id in evidence.losses.odd
+    is_invalid = event_id in evidence.losses.invalid
     is_replayed = event_id in evidence.replays.values()
-    if len(found) != (0 if is_odd and not is_replayed else 1):
+    if len(found) != (0 if is_invalid and not is_replayed else 1):
         yield f"row {number} of the bot is {len(found)} times in the warehouse"
-    if len(letters) != is_odd:
+    if len(letters) != is_invalid:
         yield f"row {number} of the bot is {len(letters)} times a dead letter"
     for letter in letters:
         if not _is_of(letter, row):
-            yield f"dead letter {letter.place} is not row {number} of the bot, which it says"
+            yield f"dead letter {letter.place} claims to be row {number} of the bot, but differs"
     expected = row | evidence.losses.repaired.get(event_id, {})
     for copy in found:
         if copy.keys() - _OF_THE_TABLE != expected.keys():
@@ -103,7 +103,7 @@ def _arrived(
 
 
 def _is_of(letter: DeadLetter, row: BotRow) -> bool:
-    """Tell whether a dead letter holds a row, or is its stub."""
+    """Return whether a dead letter holds a row, or is its stub."""
     fields = letter.message.fields
     if "stub" in fields:
         return bool(fields["digest"] == _digest(row, letter))
@@ -111,7 +111,7 @@ def _is_of(letter: DeadLetter, row: BotRow) -> bool:
 
 
 def _digest(row: BotRow, letter: DeadLetter) -> str:
-    """Return the digest that a stub must have: of the row's values in the order of the contract."""
+    """Return the expected digest of a stub: of the row's values in the order of the contract."""
     of_identity = ("schema_version", "transaction_id", "event_id", "source_id", "mrf")
     names = [*of_identity, *(name for name in row if name not in of_identity)]
     return hashlib.md5(b"\x1f".join(_as_bytes(row[name]) for name in names)).hexdigest()
@@ -138,7 +138,7 @@ def _links(evidence: Evidence) -> dict[tuple[str, int], list[DeadLetter]]:
     return found
 
 
-def _is_given_up(evidence: Evidence, source_id: str, transaction_id: int) -> bool:
+def _is_accepted_loss(evidence: Evidence, source_id: str, transaction_id: int) -> bool:
     def holds(gap: Gap) -> bool:
         return gap.source_id == source_id and gap.after_id < transaction_id <= gap.up_to_id
 
@@ -146,7 +146,7 @@ def _is_given_up(evidence: Evidence, source_id: str, transaction_id: int) -> boo
 
 
 def as_text(value: object, like: object) -> object:
-    """Return a value of the warehouse as the bot would have written it."""
+    """Return a value of the warehouse as the bot writes it."""
     if isinstance(value, datetime):
         return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
     return value if value is None or isinstance(like, int) else str(value)

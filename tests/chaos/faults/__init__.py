@@ -64,10 +64,10 @@ FAULTS: list[Fault] = [
 ]
 
 
-def drawn(number: int, rng: random.Random) -> list[Fault]:
-    """Return so many of the faults that are possible here, each once before any twice."""
+def draw(number: int, rng: random.Random) -> list[Fault]:
+    """Return `number` faults that can run on this machine in random order, each once before any twice."""
     possible = FAULTS if can_mount() else [fault for fault in FAULTS if fault.__module__ != disks.__name__]
-    deck: list[Fault] = []
-    while len(deck) < number:
-        deck += rng.sample(possible, len(possible))
-    return deck[:number]
+    sequence: list[Fault] = []
+    while len(sequence) < number:
+        sequence += rng.sample(possible, len(possible))
+    return sequence[:number]

@@ -1,4 +1,4 @@
-"""A bot's file that had two identities before its producer saw it for the first time."""
+"""A bot's file that got two identities before its producer first read it."""
 
 from contextlib import closing
 from uuid import UUID
@@ -11,31 +11,31 @@ _ROWS = 40
 
 
 def replace_a_bots_file_with_one_that_has_two_identities(nemesis: Nemesis) -> None:
-    """As after a restore before anything was sent: rows of both identities wait, and all of them are due."""
+    """As after a restore before anything was sent: the rows of both identities must be sent."""
     world, topic = nemesis.world, nemesis.topic()
     stream, mrf = stream_and_mrf(topic)
     file, producer = world.file(topic), world.producer(topic)
-    (bot,) = world.crew[f"bot-{mrf}"]
-    world.crew.retire(producer)
-    world.crew.retire(bot)
+    (bot,) = world.services[f"bot-{mrf}"]
+    world.services.stop(producer)
+    world.services.stop(bot)
     world.losses[topic].files.append(bot_file.bot_rows(file, stream))
     bot_file.remove(file)
-    world.crew.rehire(bot)
+    world.services.start_again(bot)
 
-    def await_rows(number: int) -> int:
+    def wait_for_rows(number: int) -> int:
         nemesis.wait_until(
             lambda: bot_file.newest_id(file, stream) >= number, f"the new file of {topic} has rows"
         )
         return bot_file.newest_id(file, stream)
 
-    newest = await_rows(_ROWS)
-    with closing(bot_file.opened(file)) as connection:
+    newest = wait_for_rows(_ROWS)
+    with closing(bot_file.connect(file)) as connection:
         source_id = str(UUID(int=nemesis.rng.getrandbits(128), version=4))
         connection.execute(
             "INSERT INTO source VALUES (?, ?, ?, 1, ?, NULL)", (source_id, stream, mrf, newest)
         )
-    await_rows(newest + _ROWS)
-    world.crew.rehire(producer)
-    # Copies of the former bot's file would be another bot's.
+    wait_for_rows(newest + _ROWS)
+    world.services.start_again(producer)
+    # Copies of the former file belong to another bot.
     world.copies[topic].clear()
-    world.keep_copy(topic)
+    world.back_up(topic)

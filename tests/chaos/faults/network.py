@@ -1,4 +1,4 @@
-"""A network that is cut, or slow."""
+"""A network that is partitioned, or slow."""
 
 from contextlib import suppress
 
@@ -6,24 +6,24 @@ import psutil
 
 from tests.chaos.faults.processes import kill_consumers, kill_producers
 from tests.chaos.nemesis import Nemesis
-from tests.chaos.proxy import Proxy, everyone, nobody
-from tests.chaos.services import Member
-from tests.chaos.world import LONG_ENOUGH_TO_REBALANCE
+from tests.chaos.proxy import Proxy, all_clients, no_client
+from tests.chaos.services import Service
+from tests.chaos.world import REBALANCE_SECONDS
 
 
 def disconnect_one_consumer_from_the_broker(nemesis: Nemesis) -> None:
-    """Its partitions are given away, while it still reaches the warehouse."""
-    _cut(nemesis, nemesis.world.to_kafka, nemesis.victim("consumer"))
+    """Its partitions are reassigned while it still reaches the warehouse."""
+    _disconnect(nemesis, nemesis.world.to_kafka, nemesis.victim("consumer"))
 
 
 def disconnect_one_consumer_from_the_warehouse(nemesis: Nemesis) -> None:
-    _cut(nemesis, nemesis.world.to_warehouse, nemesis.victim("consumer"))
+    _disconnect(nemesis, nemesis.world.to_warehouse, nemesis.victim("consumer"))
 
 
 def disconnect_everyone_from_the_broker(nemesis: Nemesis) -> None:
-    nemesis.world.to_kafka.is_cut = everyone
-    nemesis.wait(1.0, LONG_ENOUGH_TO_REBALANCE + 2.0)
-    nemesis.world.to_kafka.is_cut = nobody
+    nemesis.world.to_kafka.is_disconnected = all_clients
+    nemesis.wait(1.0, REBALANCE_SECONDS + 2.0)
+    nemesis.world.to_kafka.is_disconnected = no_client
 
 
 def slow_the_network_down(nemesis: Nemesis) -> None:
@@ -32,7 +32,7 @@ def slow_the_network_down(nemesis: Nemesis) -> None:
 
 
 def kill_producers_on_a_slow_network(nemesis: Nemesis) -> None:
-    """Every step of a transaction lasts longer, so a kill falls between two of them more often."""
+    """Every step of a transaction takes longer, so that more kills hit the time between two steps."""
     with nemesis.world.to_kafka.slowed():
         kill_producers(nemesis)
 
@@ -42,8 +42,8 @@ def kill_consumers_on_a_slow_network(nemesis: Nemesis) -> None:
         kill_consumers(nemesis)
 
 
-def _cut(nemesis: Nemesis, proxy: Proxy, member: Member) -> None:
-    pid = member.process.pid
+def _disconnect(nemesis: Nemesis, proxy: Proxy, service: Service) -> None:
+    pid = service.process.pid
     known: dict[int, bool] = {}
 
     def is_the_victims(port: int) -> bool:
@@ -53,6 +53,6 @@ def _cut(nemesis: Nemesis, proxy: Proxy, member: Member) -> None:
                 known[port] = port in ours
         return known.get(port, False)
 
-    proxy.is_cut = is_the_victims
-    nemesis.wait(LONG_ENOUGH_TO_REBALANCE, LONG_ENOUGH_TO_REBALANCE + 3.0)
-    proxy.is_cut = nobody
+    proxy.is_disconnected = is_the_victims
+    nemesis.wait(REBALANCE_SECONDS, REBALANCE_SECONDS + 3.0)
+    proxy.is_disconnected = no_client

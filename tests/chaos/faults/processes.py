@@ -1,4 +1,4 @@
-"""Processes that are killed, frozen, ended, or started once too often."""
+"""Processes that are killed, frozen, shut down, or started twice."""
 
 import signal
 from contextlib import suppress
@@ -6,10 +6,10 @@ from contextlib import suppress
 import psutil
 
 from tests.chaos.nemesis import Nemesis
-from tests.chaos.services import Member
-from tests.chaos.world import LONG_ENOUGH_TO_REBALANCE, PARTITIONS
+from tests.chaos.services import Service
+from tests.chaos.world import PARTITIONS, REBALANCE_SECONDS
 
-_TRIES = 2_000
+_ATTEMPTS = 2_000
 
 
 def kill_producers(nemesis: Nemesis) -> None:
@@ -43,49 +43,49 @@ def kill_the_warehouse(nemesis: Nemesis) -> None:
 def kill_everything_at_once(nemesis: Nemesis) -> None:
     nemesis.world.kafka.kill()
     nemesis.world.postgres.kill()
-    for member in nemesis.world.crew["producer"] + nemesis.world.crew["consumer"]:
-        member.send(signal.SIGKILL)
+    for service in nemesis.world.services["producer"] + nemesis.world.services["consumer"]:
+        service.send(signal.SIGKILL)
     nemesis.world.postgres.start()
     nemesis.world.kafka.start()
 
 
 def freeze_a_consumer_in_mid_load_until_its_partitions_are_reassigned(nemesis: Nemesis) -> None:
-    """The zombie: another one loads the range that it holds half loaded, then it goes on."""
-    member = _frozen_in_mid_load(nemesis)
-    nemesis.wait(LONG_ENOUGH_TO_REBALANCE, LONG_ENOUGH_TO_REBALANCE + 3.0)
-    member.send(signal.SIGCONT)
+    """A zombie: it resumes its load after another consumer has loaded the same range."""
+    service = _freeze_in_mid_load(nemesis)
+    nemesis.wait(REBALANCE_SECONDS, REBALANCE_SECONDS + 3.0)
+    service.send(signal.SIGCONT)
 
 
 def kill_a_consumer_in_mid_load(nemesis: Nemesis) -> None:
-    _frozen_in_mid_load(nemesis).send(signal.SIGKILL)
+    _freeze_in_mid_load(nemesis).send(signal.SIGKILL)
 
 
 def shut_down_a_consumer_in_mid_load(nemesis: Nemesis) -> None:
-    nemesis.world.crew.restart(_frozen_in_mid_load(nemesis))
+    nemesis.world.services.restart(_freeze_in_mid_load(nemesis))
 
 
 def shut_down_a_producer_in_mid_page(nemesis: Nemesis) -> None:
-    member = nemesis.victim("producer")
+    service = nemesis.victim("producer")
     nemesis.wait(0.0, 0.2)
-    nemesis.world.crew.restart(member)
+    nemesis.world.services.restart(service)
 
 
 def freeze_a_producer(nemesis: Nemesis) -> None:
-    member = nemesis.victim("producer")
-    member.send(signal.SIGSTOP)
+    service = nemesis.victim("producer")
+    service.send(signal.SIGSTOP)
     nemesis.wait(3.0, 5.0)
-    member.send(signal.SIGCONT)
+    service.send(signal.SIGCONT)
 
 
 def run_a_second_producer(nemesis: Nemesis) -> None:
-    """Each start fences the other one, which is restarted, and so on."""
+    """Each one fences the other when it is restarted."""
     first = nemesis.victim("producer")
     role = first.name.rpartition("-")[0]
-    with nemesis.world.crew.expecting(role, "fenced by another producer") as has_stopped:
-        second = nemesis.world.crew.hire(role, first.environment, *first.command)
+    with nemesis.world.services.expecting_exit(role, "fenced by another producer") as has_stopped:
+        second = nemesis.world.services.start(role, first.environment, *first.command)
         nemesis.wait_until(has_stopped.is_set, f"a {role} is fenced by another")
         nemesis.wait(0.0, 5.0)
-        nemesis.world.crew.retire(second)
+        nemesis.world.services.stop(second)
 
 
 def freeze_the_warehouse(nemesis: Nemesis) -> None:
@@ -101,30 +101,30 @@ def freeze_the_warehouse(nemesis: Nemesis) -> None:
 
 
 def scale_consumers_to_zero_and_beyond_the_partitions(nemesis: Nemesis) -> None:
-    crew, topic = nemesis.world.crew, nemesis.topic()
-    for member in nemesis.world.consumers(topic):
-        crew.retire(member)
+    services, topic = nemesis.world.services, nemesis.topic()
+    for service in nemesis.world.consumers(topic):
+        services.stop(service)
     nemesis.wait(0.0, 2.0)
     for _ in range(PARTITIONS + 1):
-        nemesis.world.consumer(topic)
+        nemesis.world.start_consumer(topic)
     nemesis.wait(3.0, 8.0)
-    for member in nemesis.world.consumers(topic)[2:]:
-        crew.retire(member)
+    for service in nemesis.world.consumers(topic)[2:]:
+        services.stop(service)
 
 
 def restart_everything_in_turn(nemesis: Nemesis) -> None:
-    for member in nemesis.world.crew["producer"] + nemesis.world.crew["consumer"]:
-        nemesis.world.crew.restart(member)
+    for service in nemesis.world.services["producer"] + nemesis.world.services["consumer"]:
+        nemesis.world.services.restart(service)
 
 
-def _frozen_in_mid_load(nemesis: Nemesis) -> Member:
-    """Stop a consumer with a transaction open, if one can be caught in it."""
-    member = nemesis.victim("consumer")
-    for _ in range(_TRIES):
-        member.send(signal.SIGSTOP)
-        if nemesis.world.warehouse.is_loading(member.name):
-            nemesis.world.history.add("frozen", service=member.name)
+def _freeze_in_mid_load(nemesis: Nemesis) -> Service:
+    """Stop a consumer that has an open transaction, if one can be caught."""
+    service = nemesis.victim("consumer")
+    for _ in range(_ATTEMPTS):
+        service.send(signal.SIGSTOP)
+        if nemesis.world.warehouse.is_loading(service.name):
+            nemesis.world.history.add("frozen", service=service.name)
             break
-        member.send(signal.SIGCONT)
+        service.send(signal.SIGCONT)
         nemesis.wait(0.0, 0.01)
-    return member
+    return service

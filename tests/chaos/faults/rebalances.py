@@ -1,37 +1,37 @@
-"""Partitions that change hands, and come back, while loads are under way."""
+"""Partitions that are revoked and assigned again during loads."""
 
-from tests.chaos.faults.topics import retired
+from tests.chaos.faults.topics import stop_services
 from tests.chaos.nemesis import Nemesis
-from tests.chaos.services import Member
+from tests.chaos.services import Service
 
-_TIMES = 4
+_ROUNDS = 4
 _ASSIGNED = b'"event": "assigned"'
-_LOOKS = 60
+_POLLS = 60
 
 
 def rebalance_during_slow_loads(nemesis: Nemesis) -> None:
-    """A consumer joins and leaves again: it takes partitions from the only other one, and gives them back.
+    """A second consumer joins and leaves: partitions of the first are revoked and assigned back.
 
-    Or it loads nothing, so that they come back where they were, though the other one had read further. What
-    that one had not loaded comes again, slowly.
+    In some rounds the second loads nothing, so that the first, which had read further, must read messages
+    again, on a slow network.
     """
     world, topic = nemesis.world, nemesis.topic()
-    others = retired(nemesis, world.consumers(topic)[1:])
-    for _ in range(_TIMES):
+    others = stop_services(nemesis, world.consumers(topic)[1:])
+    for _ in range(_ROUNDS):
         loads = nemesis.rng.random() < 0.5
         with world.to_warehouse.slowed() if loads else world.to_kafka.slowed():
-            joined = world.consumer(topic, **({} if loads else {"BATCH_SECONDS": "60"}))
+            joined = world.start_consumer(topic, **({} if loads else {"BATCH_SECONDS": "60"}))
             _wait_for_partitions(nemesis, joined)
             nemesis.wait(0.5, 2.0)
-            world.crew.retire(joined)
+            world.services.stop(joined)
             nemesis.wait(0.5, 1.5)
-    for member in others:
-        world.crew.rehire(member)
+    for service in others:
+        world.services.start_again(service)
 
 
-def _wait_for_partitions(nemesis: Nemesis, consumer: Member) -> None:
-    """Wait until it has been given partitions; there may be none for it."""
-    for _ in range(_LOOKS):
+def _wait_for_partitions(nemesis: Nemesis, consumer: Service) -> None:
+    """Wait until it is assigned partitions, for a limited time: there may be none for it."""
+    for _ in range(_POLLS):
         if _ASSIGNED in consumer.log.read_bytes():
             return
         nemesis.wait(0.1, 0.3)

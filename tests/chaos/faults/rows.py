@@ -1,4 +1,4 @@
-"""Rows of the bot's file that are odd, and dead letters that are put right."""
+"""Invalid rows of the bot's file, and dead letters that are corrected and replayed."""
 
 import json
 import random
@@ -15,10 +15,10 @@ from tests.chaos.warehouse import OpenReject
 from tests.chaos.world import World, stream_and_mrf
 
 _REPAIRS = 3
-_STRANGERS = 5
+_FOREIGN = 5
 _LARGE = 2_000_000
-# Rows of these kinds are of leads and orders that are over, so that the bot never goes on with them.
-_OVER = {
+# Final states: the bot writes no further rows of such leads and orders.
+_FINAL = {
     "actions": {"result": "refused", "refusal_reason": "x"},
     "nature": {"status": "lost", "lost_reason": "x"},
 }
@@ -26,10 +26,10 @@ _ROUBLES = {"actions": "potential_revenue", "nature": "one_off_revenue"}
 
 
 def insert_invalid_rows_into_a_bots_file(nemesis: Nemesis) -> None:
-    """What SQLite takes and Kafka or the warehouse does not: dead letters, and the road goes on."""
+    """Rows that Kafka or the warehouse cannot hold must become dead letters and block nothing."""
     topic = nemesis.topic()
     rng = nemesis.rng
-    odd: list[dict[str, Any]] = [
+    invalid: list[dict[str, Any]] = [
         {"city": rng.randbytes(40)},
         {"city": "я" * _LARGE},
         {"city": "zero\0byte"},
@@ -38,18 +38,18 @@ def insert_invalid_rows_into_a_bots_file(nemesis: Nemesis) -> None:
         {"lead_id": "x" * 5_000},
         {"occurred_at": "yesterday"},
     ]
-    rng.shuffle(odd)
-    for changes in odd:
+    rng.shuffle(invalid)
+    for changes in invalid:
         _insert(nemesis.world, topic, rng, changes)
         nemesis.wait(0.0, 0.3)
     with on_call(nemesis, [topic]) as operator:
-        operator.heal("odd rows")
+        operator.recover("invalid rows")
 
 
 def repair_rejects(nemesis: Nemesis) -> None:
-    """Two operators replay the same dead letter at once, or two of the same event: one has it, once.
+    """Two operators replay the same dead letter, or two of the same event, at once: one must succeed.
 
-    What a stranger sent is no row of the bot, and cannot be loaded.
+    Foreign messages are no rows of the bot and must not be loaded.
     """
     world, topic = nemesis.world, nemesis.topic()
     stream, _ = stream_and_mrf(topic)
@@ -58,40 +58,40 @@ def repair_rejects(nemesis: Nemesis) -> None:
         for number in range(1, _REPAIRS + 1)
     ]
     with on_call(nemesis, [topic], GAP) as operator:
-        operator.heal("rows to repair")
+        operator.recover("rows to repair")
         rejects = [reject for event in events if (reject := _link(world, topic, event))]
         if len(rejects) != _REPAIRS:
-            world.find(f"{topic}: {len(rejects)} of {_REPAIRS} rows to repair are dead letters")
+            world.add_finding(f"{topic}: {len(rejects)} of {_REPAIRS} rows to repair are dead letters")
         for number, reject in enumerate(rejects):
             places = [reject, _twin(nemesis, topic, reject)] if number == 0 else [reject, reject]
             _repair(nemesis, topic, places)
         foreign.send(world, topic, nemesis.rng)
-        operator.see_decided("foreign messages")
-    strangers = [reject for reject in world.warehouse.open_rejects(topic) if not reject.is_link]
-    for reject in nemesis.rng.sample(strangers, min(_STRANGERS, len(strangers))):
-        _refuse(nemesis, topic, reject)
+        operator.wait_until_processed("foreign messages")
+    foreign_rejects = [reject for reject in world.warehouse.open_rejects(topic) if not reject.is_link]
+    for reject in nemesis.rng.sample(foreign_rejects, min(_FOREIGN, len(foreign_rejects))):
+        _replay_foreign(nemesis, topic, reject)
 
 
 def _insert(world: World, topic: str, rng: random.Random, changes: dict[str, Any]) -> str:
-    """Commit a row to the bot's file that is odd; return its event as the checker reads it."""
+    """Commit an invalid row to the bot's file; return its event_id as the checker reads it."""
     stream, _ = stream_and_mrf(topic)
     event = changes.get("event_id", foreign.event(rng))
-    with closing(bot_file.opened(world.file(topic))) as file:
+    with closing(bot_file.connect(world.file(topic))) as file:
         names = [name for _, name, *_ in file.execute(f"PRAGMA table_info({stream})")]
-        # The first row of a file is never an odd one.
+        # The first row of a file is always valid.
         first = file.execute(f"SELECT * FROM {stream} ORDER BY transaction_id LIMIT 1").fetchone()
-        row = dict(zip(names, first, strict=True)) | _OVER[stream] | changes
+        row = dict(zip(names, first, strict=True)) | _FINAL[stream] | changes
         del row["transaction_id"]
-        # The event is no BLOB but a text, whatever its bytes.
+        # event_id is text even if its bytes are not UTF-8.
         values = ", ".join("CAST(:event_id AS TEXT)" if n == "event_id" else f":{n}" for n in row)
         file.execute(f"INSERT INTO {stream} ({', '.join(row)}) VALUES ({values})", row | {"event_id": event})
     name = event.decode(errors="surrogateescape") if isinstance(event, bytes) else event
-    world.losses[topic].odd.add(name)
+    world.losses[topic].invalid.add(name)
     return name
 
 
 def _link(world: World, topic: str, event_id: str) -> OpenReject | None:
-    """Return the bot's own dead letter of an event."""
+    """Return the bot's dead letter of an event."""
     for reject in world.warehouse.open_rejects(topic):
         if reject.is_link and Message(reject.key, reject.value).fields.get("event_id") == event_id:
             return reject
@@ -99,7 +99,7 @@ def _link(world: World, topic: str, event_id: str) -> OpenReject | None:
 
 
 def _twin(nemesis: Nemesis, topic: str, reject: OpenReject) -> OpenReject:
-    """Have a second dead letter of the same event: a stranger's message that names another row before it."""
+    """Create a second dead letter of the same event: a foreign copy with another previous_id."""
     world, partition = nemesis.world, reject.spot[0]
     value = re.sub(rb'"previous_id":\d+', b'"previous_id":1', reject.value or b"", count=1)
     foreign.send_all(world, topic, [Foreign(partition, reject.key, value)], nemesis.rng)
@@ -118,20 +118,20 @@ def _repair(nemesis: Nemesis, topic: str, places: list[OpenReject]) -> None:
     commands = []
     for number, reject in enumerate(places):
         fields = Message(reject.key, reject.value).fields
-        right = {_ROUBLES[stream]: f"{fields[_ROUBLES[stream]]}.00"}
+        corrected = {_ROUBLES[stream]: f"{fields[_ROUBLES[stream]]}.00"}
         file = world.folder / f"repaired{number}.json"
-        file.write_text(json.dumps(fields | right))
-        world.losses[topic].repaired[fields["event_id"]] = right
+        file.write_text(json.dumps(fields | corrected))
+        world.losses[topic].repaired[fields["event_id"]] = corrected
         commands.append(_replay(topic, reject, "--file", str(file)))
-    codes = world.crew.run_at_once(world.operator(topic), *commands)
+    codes = world.services.run_concurrently(world.operator_environment(topic), *commands)
     spots = [reject.spot for reject in places]
     world.history.add("replayed", topic=topic, places=spots, codes=codes)
     if sorted(codes) != [0, 2]:
-        world.find(f"{topic}: two replays at once of {spots} ended with {codes}")
+        world.add_finding(f"{topic}: two concurrent replays of {spots} exited with {codes}")
 
 
-def _refuse(nemesis: Nemesis, topic: str, reject: OpenReject) -> None:
-    """Try to load a stranger's message: as it is, or as somebody would put it right."""
+def _replay_foreign(nemesis: Nemesis, topic: str, reject: OpenReject) -> None:
+    """Try to replay a foreign message, unchanged or corrected; it must be refused."""
     world = nemesis.world
     options: list[str] = []
     fields = Message(reject.key, reject.value).fields
@@ -139,9 +139,13 @@ def _refuse(nemesis: Nemesis, topic: str, reject: OpenReject) -> None:
         file = world.folder / "repaired.json"
         file.write_text(json.dumps(fields | {"kafka_partition": reject.spot[0], "schema_version": 1}))
         options = ["--file", str(file)]
-    code, words = world.crew.try_to_run(world.operator(topic), *_replay(topic, reject, *options))
+    code, line = world.services.run_unchecked(
+        world.operator_environment(topic), *_replay(topic, reject, *options)
+    )
     if code != 2:
-        world.find(f"{topic}: the replay of a stranger's message {reject.spot} ended with {code}: {words}")
+        world.add_finding(
+            f"{topic}: the replay of the foreign message {reject.spot} exited with {code}: {line}"
+        )
 
 
 def _replay(topic: str, reject: OpenReject, *options: str) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Transactions that stay open for long: a page half sent, a stranger's on the producers' state topic."""
+"""Long-running transactions: a producer's page, and a foreign one on the producers' state topic."""
 
 import signal
 
@@ -8,37 +8,35 @@ from tests.chaos.nemesis import Nemesis
 
 _STATE_TOPIC = "crm_bot_producer_state"
 _TIMEOUT_SECONDS = 30.0
-# Longer than a tenth of STUCK_MINUTES, after which an idle consumer moves its ledger.
-_LONG_SECONDS = (8.0, 12.0)
-# In which a producer starts again and would send, if it did not wait for the end of its records.
+# Longer than a tenth of STUCK_MINUTES, after which an idle consumer advances its ledger.
+_FREEZE_SECONDS = (8.0, 12.0)
+# Enough for a restarted producer to send, if it did not wait until it can read all of its records.
 _RESTART_SECONDS = (12.0, 16.0)
 
 
 def restart_producers_while_a_transaction_is_open(nemesis: Nemesis) -> None:
-    """What the producers commit meanwhile lies behind the stable end of their state topic."""
+    """Records that the producers commit meanwhile lie beyond the last stable offset of their state topic."""
     world = nemesis.world
-    stranger = Producer(
-        {"bootstrap.servers": world.kafka.bootstrap_servers, "transactional.id": "a stranger's"}
-    )
-    stranger.init_transactions(_TIMEOUT_SECONDS)
-    stranger.begin_transaction()
-    stranger.produce(_STATE_TOPIC, b"half done", b"a stranger's")
-    stranger.flush(_TIMEOUT_SECONDS)
+    foreign = Producer({"bootstrap.servers": world.kafka.bootstrap_servers, "transactional.id": "foreign"})
+    foreign.init_transactions(_TIMEOUT_SECONDS)
+    foreign.begin_transaction()
+    foreign.produce(_STATE_TOPIC, b"uncommitted", b"foreign")
+    foreign.flush(_TIMEOUT_SECONDS)
     nemesis.wait(2.0, 4.0)
-    for member in world.crew["producer"]:
-        member.send(signal.SIGKILL)
+    for service in world.services["producer"]:
+        service.send(signal.SIGKILL)
     nemesis.wait(*_RESTART_SECONDS)
-    stranger.abort_transaction(_TIMEOUT_SECONDS)
+    foreign.abort_transaction(_TIMEOUT_SECONDS)
 
 
 def freeze_producers_in_mid_page(nemesis: Nemesis) -> None:
-    """On a slow network a page takes long to send, so that most are frozen with an open transaction."""
+    """A slow network prolongs the sending of a page, so that most producers have an open transaction."""
     world = nemesis.world
-    producers = world.crew["producer"]
+    producers = world.services["producer"]
     with world.to_kafka.slowed():
         nemesis.wait(0.5, 2.0)
-        for member in producers:
-            member.send(signal.SIGSTOP)
-    nemesis.wait(*_LONG_SECONDS)
-    for member in producers:
-        member.send(signal.SIGCONT)
+        for service in producers:
+            service.send(signal.SIGSTOP)
+    nemesis.wait(*_FREEZE_SECONDS)
+    for service in producers:
+        service.send(signal.SIGCONT)
