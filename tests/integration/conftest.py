@@ -1,4 +1,4 @@
-"""A pipeline of its own for every test, on the session's broker and warehouse (fixtures of devstack)."""
+"""A separate pipeline for every test, on the session's broker and warehouse (fixtures of devstack)."""
 
 import itertools
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 @pytest.fixture
 def pipeline(kafka: Kafka, postgres: Postgres, tmp_path: Path) -> Iterator[Pipeline]:
-    """An MRF of its own, with topics and tables but no bot yet."""
+    """A new MRF, with topics and tables but without files."""
     pipeline = Pipeline(f"mrf{next(_NUMBERS)}", tmp_path, kafka.bootstrap_servers, postgres.dsn).set_up()
     try:
         yield pipeline

@@ -43,7 +43,7 @@ class LoadedPipeline:
         return ACTIONS.topic(self.mrf)
 
     def set_up(self) -> "LoadedPipeline":
-        """Make the files, with a first identity and no rows, and the tables."""
+        """Create the files, with a first identity and no rows, and the tables."""
         migrate(MigrateSettings(warehouse_dsn=self.dsn, mrf=self.mrf))
         for stream in STREAMS.values():
             with closing(sqlite3.connect(self.data / f"{stream.name}.db")) as connection, connection:
@@ -60,7 +60,7 @@ class LoadedPipeline:
             return connection.execute(statement, parameters).fetchall()
 
     def write(self, numbers: Iterable[int], **changes: object) -> None:
-        """Put rows into actions.db; five of each lead."""
+        """Insert rows into actions.db, five per lead."""
         for number in numbers:
             values = (
                 {
@@ -90,7 +90,7 @@ class LoadedPipeline:
             return cursor.fetchall() if cursor.description else []
 
     def messages(self, numbers: Iterable[int], source_id: str = SOURCE) -> list[dict[str, Any]]:
-        """Return the messages of rows of the file, with the chain's fields as the producer writes them."""
+        """Return the messages that the producer sends for rows of the file."""
         messages = []
         names = [column.name for column in ACTIONS.sqlite_columns]
         for number in numbers:
@@ -134,7 +134,7 @@ class LoadedPipeline:
         return self.offsets[partition] - 1
 
     def insert(self, message: dict[str, Any], offset: int) -> None:
-        """Insert a row into the table as it is."""
+        """Insert a row into the table, without a ledger row."""
         row = message | {"kafka_offset": offset}
         self.query(
             f"INSERT INTO {{actions}} ({', '.join(row)}) VALUES ({', '.join(['%s'] * len(row))})",
@@ -166,7 +166,7 @@ class LoadedPipeline:
         is_link: bool = False,
         is_counted: bool = True,
     ) -> None:
-        """Insert a dead letter; `link` is what the consumer reads in it."""
+        """Insert a dead letter; `link` has the fields of the chain that the consumer has read from it."""
         partition = link.get("kafka_partition", 0)
         self.query(
             "INSERT INTO crm_bot_rejects VALUES ({topic}, %s, 0, %s, 'a reason', %s, %s, %s, %s, NULL, %s)",
@@ -177,13 +177,13 @@ class LoadedPipeline:
             self.ledger_row(partition, offset, 0, 1)
 
     def foreign(self, value: bytes, **link: object) -> int:
-        """Insert a dead letter that somebody else sent to partition 0, and return its offset."""
+        """Insert a dead letter of a foreign message in partition 0, and return its offset."""
         offset = self.next_offset(0)
         self.dead_letter(value, offset, {"kafka_partition": 0} | link)
         return offset
 
     def replay(self, partition: int, offset: int, row: dict[str, Any]) -> None:
-        """Load a dead letter, put right."""
+        """Replay a dead letter with a corrected row."""
         self.query(
             "INSERT INTO crm_bot_replays VALUES ({topic}, %s, 0, %s, %s)", partition, offset, row["event_id"]
         )

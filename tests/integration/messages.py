@@ -1,4 +1,4 @@
-"""Messages of a foreign producer, for tests of what the contract does not allow."""
+"""Messages of a foreign producer, valid ones and contract violations."""
 
 import json
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ SOURCE = "5f1c9a4e-0b57-4d4e-9d0c-6d6f3f0f2a11"
 
 
 def action(mrf: str, transaction_id: int, **changes: Any) -> dict[str, Any]:  # noqa: ANN401  (any JSON)
-    """Return a valid message of the actions stream, the link after the id before it, with changes."""
+    """Return a message of the actions stream that follows transaction_id - 1 in its chain, with changes."""
     return {
         "kafka_partition": 0,
         "previous_id": transaction_id - 1,

@@ -1,4 +1,4 @@
-"""The pipeline of one MRF for a test: its folder, its topics and tables, its services as processes."""
+"""The pipeline of one MRF under test: its files, topics and tables, and its services as processes."""
 
 import json
 import os
@@ -25,7 +25,7 @@ BIN = Path(sys.executable).parent
 
 
 def wait_until(condition: Callable[[], bool], what: str, seconds: float = 60) -> None:
-    """Return when the condition holds; fail with `what` when the time is over."""
+    """Wait until the condition holds; fail with `what` after a timeout."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}"
@@ -34,7 +34,7 @@ def wait_until(condition: Callable[[], bool], what: str, seconds: float = 60) ->
 
 @dataclass
 class Service:
-    """A service that runs as a process of its own; its log is a file."""
+    """A service that runs as a process; its log is a file."""
 
     process: "subprocess.Popen[bytes]"
     log: Path
@@ -52,7 +52,7 @@ class Service:
         return self.log.read_text().splitlines()[-1]
 
     def port(self) -> int:
-        wait_until(lambda: self.logged("http_port"), f"{self.log} names its port")
+        wait_until(lambda: self.logged("http_port"), f"{self.log} has the service's port")
         return int(next(event["http_port"] for event in self.events if "http_port" in event))
 
     def get(self, path: str) -> tuple[int, str]:
@@ -77,7 +77,7 @@ class Service:
 
 @dataclass
 class Pipeline:
-    """One MRF from the bot's files to its tables."""
+    """One MRF, from the bot's files to the tables."""
 
     mrf: str
     folder: Path
@@ -112,7 +112,7 @@ class Pipeline:
         }
 
     def run(self, *command: str, **extra: str) -> "subprocess.CompletedProcess[str]":
-        """Run a command to its end, whatever its exit code."""
+        """Run a command and wait for it, whatever its exit code."""
         return subprocess.run(
             [BIN / command[0], *command[1:]],
             env=self.environment(**extra),
@@ -123,7 +123,7 @@ class Pipeline:
         )
 
     def check_output(self, *command: str, **extra: str) -> str:
-        """Run a command that has to succeed, and return its output."""
+        """Run a command that must succeed, and return its output."""
         done = self.run(*command, **extra)
         assert done.returncode == 0, f"{command}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done.stdout
@@ -168,11 +168,13 @@ class Pipeline:
     def wait_for_all(self, stream: str, seconds: float = 60) -> None:
         rows = self.in_file(stream)
         wait_until(
-            lambda: self.in_warehouse(stream) >= rows, f"{rows} rows of {stream} in the warehouse", seconds
+            lambda: self.in_warehouse(stream) >= rows,
+            f"{rows} rows of {stream} are in the warehouse",
+            seconds,
         )
 
     def has_sent_all(self, producer: Service) -> bool:
-        """Tell whether a producer of the actions has sent the file's newest row."""
+        """Return whether a producer of the actions has sent the file's newest row."""
         labels = f'{{mrf="{self.mrf}",stream="actions"}}'
         with closing(sqlite3.connect(f"file:{self.data / 'actions.db'}?mode=ro", uri=True)) as connection:
             ((newest,),) = connection.execute("SELECT coalesce(max(transaction_id), 0) FROM actions")
@@ -180,13 +182,13 @@ class Pipeline:
         return sent in producer.get("/metrics")[1]
 
     def send_all(self) -> None:
-        """Let a producer send all actions, and stop it."""
+        """Run a producer until it has sent all actions."""
         producer = self.produce("actions")
-        wait_until(lambda: self.has_sent_all(producer), "all is sent")
+        wait_until(lambda: self.has_sent_all(producer), "all rows are sent")
         assert producer.terminate() == 0
 
     def back_up(self, name: str = "backup.db") -> Path:
-        """Copy actions.db as a backup does, and return the copy."""
+        """Copy actions.db by SQLite's online backup, and return the copy's path."""
         backup = self.folder / name
         with (
             closing(sqlite3.connect(self.data / "actions.db")) as source,
@@ -196,20 +198,20 @@ class Pipeline:
         return backup
 
     def restore(self, backup: Path) -> None:
-        """Put a copy in the place of actions.db."""
+        """Replace actions.db with a copy."""
         for name in ("actions.db-wal", "actions.db-shm"):
             (self.data / name).unlink(missing_ok=True)
         shutil.copy(backup, self.data / "actions.db")
 
     def recreate(self, topic: str) -> None:
-        """Delete a topic, and have it made again."""
+        """Delete a topic and create it again."""
         admin = AdminClient({"bootstrap.servers": self.bootstrap})
         admin.delete_topics([topic])[topic].result(30)
-        wait_until(lambda: topic not in admin.list_topics(timeout=10).topics, "the topic is gone")
+        wait_until(lambda: topic not in admin.list_topics(timeout=10).topics, "the topic is deleted")
         self.check_output("crmbot-producer", "topics")
 
     def audit(self, wait: float = 30) -> dict[str, Any]:
-        """Return the audit's result, checked against its exit code."""
+        """Return the audit's result, after checking that the exit code agrees."""
         done = self.run("crmbot-producer", "audit", "--json", "--wait", str(wait))
         assert done.returncode in (0, 4), f"{done.returncode}: {done.stdout}{done.stderr}"
         result: dict[str, Any] = json.loads(done.stdout)

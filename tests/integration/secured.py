@@ -1,4 +1,4 @@
-"""Users of a secured broker, and the rights that docs/install.md tells to give them."""
+"""Users of a secured broker, and the rights that docs/install.md grants them."""
 
 import re
 from pathlib import Path
@@ -28,12 +28,12 @@ _TYPES = {
     "topic": ResourceType.TOPIC,
     "group": ResourceType.GROUP,
     "transactional id": ResourceType.TRANSACTIONAL_ID,
-    "cluster": ResourceType.BROKER,  # as the client calls it
+    "cluster": ResourceType.BROKER,  # the client's name for it
 }
 
 
 class Right(NamedTuple):
-    """An operation that a user may do on resources whose names begin with a prefix."""
+    """An operation that is allowed on resources whose names begin with a prefix."""
 
     resource: str
     prefix: str
@@ -53,7 +53,7 @@ def rights() -> list[Right]:
 
 
 def grant(kafka: SecuredKafka, user: str, *granted: Right) -> None:
-    """Give a user rights."""
+    """Grant rights to a user."""
     bindings = [AclBinding(*_acl(user, right)) for right in granted]
     admin = _admin(kafka)
     for answer in admin.create_acls(bindings).values():
@@ -61,14 +61,14 @@ def grant(kafka: SecuredKafka, user: str, *granted: Right) -> None:
 
 
 def revoke(kafka: SecuredKafka, user: str, right: Right) -> None:
-    """Take a right away."""
+    """Revoke a right from a user."""
     admin = _admin(kafka)
     for answer in admin.delete_acls([AclBindingFilter(*_acl(user, right))]).values():
         assert len(answer.result(30)) == 1
 
 
 def set_password(kafka: SecuredKafka, user: str, password: str) -> None:
-    """Give a user a password, another one if it has one already."""
+    """Set or change a user's password."""
     info = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, 4096)
     change = UserScramCredentialUpsertion(user, info, password.encode())
     admin = _admin(kafka)
@@ -77,7 +77,7 @@ def set_password(kafka: SecuredKafka, user: str, password: str) -> None:
 
 
 def sasl(kafka: SecuredKafka, authority: Authority, user: str, password: str) -> dict[str, str]:
-    """Return the variables of a client with a password."""
+    """Return the settings of a client with a password."""
     return {
         "KAFKA_BOOTSTRAP_SERVERS": kafka.sasl_servers,
         "KAFKA_SECURITY_PROTOCOL": "SASL_SSL",
@@ -89,7 +89,7 @@ def sasl(kafka: SecuredKafka, authority: Authority, user: str, password: str) ->
 
 
 def mtls(kafka: SecuredKafka, authority: Authority, certificate: Certificate) -> dict[str, str]:
-    """Return the variables of a client with a certificate."""
+    """Return the settings of a client with a certificate."""
     return {
         "KAFKA_BOOTSTRAP_SERVERS": kafka.mtls_servers,
         "KAFKA_SECURITY_PROTOCOL": "SSL",

@@ -1,4 +1,4 @@
-"""The audit says "clean" of nothing but a warehouse that holds the file's rows, row for row."""
+"""The audit is clean only if the warehouse has exactly the rows of the file."""
 
 import itertools
 import json
@@ -26,7 +26,7 @@ _NUMBERS = itertools.count(1)
 
 @pytest.fixture(scope="module")
 def dsn(postgres: Postgres) -> str:
-    """A database of its own, for its MRFs are others than those of the other tests."""
+    """A separate database: the MRFs of other tests have the same names."""
     with psycopg.connect(postgres.dsn, autocommit=True) as connection:
         connection.execute("CREATE DATABASE audited")
     return make_conninfo(postgres.dsn, dbname="audited")
@@ -50,13 +50,13 @@ def kinds(result: StreamAudit) -> dict[str, int]:
 
 
 def put(loaded: LoadedPipeline, message: dict[str, Any], offset: int) -> object:
-    """Insert a row that nobody sent; returns something, for use in a lambda."""
+    """Insert a row that was never sent; the return value is for use in a lambda."""
     loaded.insert(message, offset)
     return message
 
 
 def row(loaded: LoadedPipeline, number: int) -> dict[str, Any]:
-    """Return a row of the table as a message, in another event."""
+    """Return a row of the table as a message with another event_id."""
     names = [
         name
         for (name,) in loaded.query(
@@ -126,7 +126,7 @@ TAMPERING: dict[str, tuple[Callable[[LoadedPipeline], object], dict[str, int]]] 
         ),
         {"changed": 1},
     ),
-    "two rows have changed places": (
+    "two rows have swapped ids": (
         lambda pipeline: pipeline.query(
             "UPDATE {actions} SET transaction_id = 15 - transaction_id WHERE transaction_id IN (7, 8)"
         ),
@@ -164,7 +164,6 @@ def test_a_row_is_accounted_for_by_its_dead_letter(pipeline: LoadedPipeline) -> 
 
 
 def test_foreign_dead_letters_are_ignored(loaded: LoadedPipeline) -> None:
-    """Case 10: `[[[[…` and `1e999`."""
     for value in (b"[" * 100_000, b'{"transaction_id":1e999}', b"", b"\x00", b'{"a":' + b"9" * 5000 + b"}"):
         loaded.foreign(value)
     loaded.foreign(b"{}", source_id=OTHER, transaction_id=3, previous_id=2)
@@ -174,7 +173,6 @@ def test_foreign_dead_letters_are_ignored(loaded: LoadedPipeline) -> None:
 
 
 def test_rows_that_are_not_utf8_may_be_dead_letters(loaded: LoadedPipeline) -> None:
-    """Case 20: such a row was "missing"."""
     loaded.write([31])
     loaded.in_file("UPDATE actions SET city = CAST(x'41ff42' AS TEXT) WHERE transaction_id = 31")
     (message,) = ({**m, "city": "A\udcffB"} for m in loaded_messages(loaded))
@@ -186,7 +184,7 @@ def test_rows_that_are_not_utf8_may_be_dead_letters(loaded: LoadedPipeline) -> N
 
 
 def loaded_messages(loaded: LoadedPipeline) -> list[dict[str, Any]]:
-    """Return row 31's message, though one of its values is no text."""
+    """Return row 31's message, although one of its values is not valid UTF-8."""
     ((city,),) = loaded.in_file("SELECT hex(city) FROM actions WHERE transaction_id = 31")
     loaded.in_file("UPDATE actions SET city = 'A' WHERE transaction_id = 31")
     messages = loaded.messages([31])
@@ -195,17 +193,16 @@ def loaded_messages(loaded: LoadedPipeline) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize(
-    ("is_row", "is_placed", "found"),
+    ("is_row", "is_in_place", "found"),
     [
         (True, True, {"repaired": 1}),
-        (True, False, {"changed": 1}),  # a row that stands elsewhere is not what the replay loaded
-        (False, True, {"changed": 1}),  # a dead letter of somebody else makes no repair of ours
+        (True, False, {"changed": 1}),  # the replay has not loaded a row at another offset
+        (False, True, {"changed": 1}),  # the replayed dead letter is not the bot's row
     ],
 )
 def test_a_repaired_dead_letter_is_recognized(
-    pipeline: LoadedPipeline, is_row: bool, is_placed: bool, found: dict[str, int]
+    pipeline: LoadedPipeline, is_row: bool, is_in_place: bool, found: dict[str, int]
 ) -> None:
-    """Case 20: it was "changed" for ever."""
     pipeline.write(range(1, 31))
     pipeline.load(range(1, 31), rejected=lambda number: number == 7)
     ((partition, offset, value),) = pipeline.query(
@@ -214,13 +211,13 @@ def test_a_repaired_dead_letter_is_recognized(
     if not is_row:
         pipeline.query("UPDATE crm_bot_rejects SET message_value = 'x' WHERE topic = {topic}")
     pipeline.replay(partition, offset, json.loads(value) | {"city": "Омск"})
-    if not is_placed:
+    if not is_in_place:
         pipeline.query("UPDATE {actions} SET kafka_offset = kafka_offset + 500 WHERE transaction_id = 7")
     result = pipeline.audit()
     assert kinds(result) == found
     assert result.is_clean == ("repaired" in found)
     assert result.replayed == 1
-    if is_placed:
+    if is_in_place:
         assert pipeline.audit_warehouse().is_clean
 
 
@@ -237,7 +234,7 @@ def test_a_replay_does_not_account_for_a_missing_row(pipeline: LoadedPipeline) -
 
 
 def restored(loaded: LoadedPipeline, after: int, lost_up_to: int | None) -> None:
-    """Take the rows behind `after` away, write others, give them a new identity and load them."""
+    """Delete the rows after `after`, write new ones under a new identity, and load them."""
     loaded.in_file("DELETE FROM actions WHERE transaction_id > ?", after)
     loaded.write(range(after + 1, 36))
     loaded.in_file("UPDATE source SET lost_up_to = ?", lost_up_to)
@@ -262,7 +259,7 @@ def test_rows_beyond_the_recorded_loss_are_extra(loaded: LoadedPipeline, lost_up
 
 
 def test_rows_sent_under_two_identities_are_reported_twice(loaded: LoadedPipeline) -> None:
-    """Case 4: a new identity that begins too early, or while the producer runs; the audit was clean."""
+    """A new identity begins before the last row that was sent."""
     loaded.in_file("UPDATE source SET lost_up_to = 30")
     loaded.in_file("INSERT INTO source VALUES (?, 'actions', ?, 1, 22, NULL)", OTHER, loaded.mrf)
     loaded.load(range(23, 31), OTHER)
@@ -283,7 +280,6 @@ def test_rows_of_a_former_source_need_the_option(loaded: LoadedPipeline) -> None
 
 
 def test_a_valid_message_with_a_huge_id_is_extra(loaded: LoadedPipeline) -> None:
-    """Case 12."""
     loaded.write([31])
     (message,) = loaded.messages([31])
     offset = loaded.next_offset(message["kafka_partition"])
@@ -323,7 +319,7 @@ def test_accepted_losses_are_named_and_their_rows_are_missing(pipeline: LoadedPi
     assert len(chains.notes) == len(missing.notes) == len(gaps) > 0
 
 
-# What the chains show by themselves: what is done, and a word of the verdict.
+# Changes that the chains reveal, and a part of the audit's result.
 CHAIN_TAMPERING: dict[str, tuple[Callable[[LoadedPipeline], object], str]] = {
     "a row is missing": (
         lambda pipeline: pipeline.query("DELETE FROM {actions} WHERE transaction_id = 7"),
@@ -428,7 +424,7 @@ def test_the_audit_waits_for_rows_and_dead_letters(pipeline: LoadedPipeline) -> 
     with ThreadPoolExecutor() as pool:
         waiting = pool.submit(pipeline.audit, wait=30)
         pipeline.load(range(1, 31), rejected=lambda number: number == 7)
-        # Not whether it is clean: the ledger's rows are the last to come here.
+        # It need not be clean: `load` inserts the ledger's rows last.
         assert kinds(waiting.result()) == {"rejected": 1}
 
 
@@ -438,7 +434,7 @@ def test_rows_out_of_order_are_detected(loaded: LoadedPipeline) -> None:
         assert any("before an earlier row of their lead" in promise for promise in result.broken_promises)
 
 
-# VmHWM and not ru_maxrss, which a new process inherits.
+# VmHWM, because a new process inherits ru_maxrss.
 MEMORY = """
 import re, sys
 from pathlib import Path
@@ -451,7 +447,6 @@ print(actions.is_clean, re.search("VmHWM:[^0-9]*([0-9]+) kB", Path("/proc/self/s
 
 
 def test_dead_letters_of_a_megabyte_need_little_memory(loaded: LoadedPipeline) -> None:
-    """Case 10: 900 of them took 1.8 GiB."""
     value = b'{"kafka_partition":0,"previous_id":0,"transaction_id":7,' + b"x" * 1_000_000
     start = loaded.next_offset(0)
     loaded.offsets[0] = start + 900

@@ -1,4 +1,4 @@
-"""What the consumer does with messages, warehouses and failures of its neighbours."""
+"""The consumer: messages, other consumers, and failures of broker and warehouse."""
 
 import json
 from collections.abc import Sequence
@@ -64,7 +64,7 @@ def test_invalid_messages_are_rejected_byte_for_byte_and_block_nothing(pipeline:
     good = [action(pipeline.mrf, number) for number in range(1, 11)]
     send(pipeline.bootstrap, topic(pipeline), [*good[:5], *bad, *good[5:]])
     pipeline.consume("actions")
-    wait_until(lambda: len(loaded_ids(pipeline)) == len(good), "the good rows")
+    wait_until(lambda: len(loaded_ids(pipeline)) == len(good), "the good rows are loaded")
     assert loaded_ids(pipeline) == list(range(1, 11))
     found = rejects(pipeline)
     assert [None if value is None else bytes(value) for _, _, value in found] == bad
@@ -98,7 +98,7 @@ def test_text_that_copy_would_misread_arrives_unchanged(pipeline: Pipeline) -> N
         [action(pipeline.mrf, n, client_name=name) for n, name in enumerate(odd, start=1)],
     )
     pipeline.consume("actions")
-    wait_until(lambda: len(loaded_ids(pipeline)) == len(odd), "all rows")
+    wait_until(lambda: len(loaded_ids(pipeline)) == len(odd), "all rows are loaded")
     assert [
         row[0] for row in pipeline.query("SELECT client_name FROM {actions} ORDER BY transaction_id")
     ] == odd
@@ -110,11 +110,11 @@ def test_copies_are_dropped_and_foreign_messages_are_rejected(pipeline: Pipeline
     ]
     send(pipeline.bootstrap, topic(pipeline), first)
     consumer = pipeline.consume("actions")
-    wait_until(lambda: len(loaded_ids(pipeline)) == 4, "the first rows")
-    # Repeated in a later batch, repeated within a batch, and one that was passed over.
+    wait_until(lambda: len(loaded_ids(pipeline)) == 4, "the first rows are loaded")
+    # A copy in a later batch, a copy within a batch, and an id that the chain has skipped.
     late = [action(pipeline.mrf, id_) for id_ in (7, 7, 5, 8)]
     send(pipeline.bootstrap, topic(pipeline), [*first, *late])
-    wait_until(lambda: loaded_ids(pipeline) == [1, 2, 3, 6, 7, 8], "the next links")
+    wait_until(lambda: loaded_ids(pipeline) == [1, 2, 3, 6, 7, 8], "the next rows are loaded")
     ((_, reason, _),) = rejects(pipeline)
     assert "transaction_id 5" in reason
     assert "does not have this row" in reason
@@ -134,17 +134,17 @@ def test_a_copy_in_another_partition_is_rejected(pipeline: Pipeline) -> None:
     send(pipeline.bootstrap, topic(pipeline), rows, partition=1)
     pipeline.consume("actions")
     wait_until(lambda: len(rejects(pipeline)) == 2, "the copies are rejected")
-    wait_until(lambda: loaded_ids(pipeline) == [1, 2], "the rows")
+    wait_until(lambda: loaded_ids(pipeline) == [1, 2], "the rows are loaded")
 
 
 def test_a_different_row_with_a_known_id_is_rejected(pipeline: Pipeline) -> None:
     send(pipeline.bootstrap, topic(pipeline), [action(pipeline.mrf, 1), action(pipeline.mrf, 2)])
     pipeline.consume("actions")
-    wait_until(lambda: loaded_ids(pipeline) == [1, 2], "the rows")
+    wait_until(lambda: loaded_ids(pipeline) == [1, 2], "the rows are loaded")
     send(
         pipeline.bootstrap, topic(pipeline), [action(pipeline.mrf, 2, city="Тверь"), action(pipeline.mrf, 3)]
     )
-    wait_until(lambda: loaded_ids(pipeline) == [1, 2, 3], "the next row")
+    wait_until(lambda: loaded_ids(pipeline) == [1, 2, 3], "the next row is loaded")
     assert len(rejects(pipeline)) == 1
 
 
@@ -156,7 +156,7 @@ def test_a_forged_message_with_a_huge_id_rejects_no_row_of_the_bot(pipeline: Pip
         [action(pipeline.mrf, 1), forged, *(action(pipeline.mrf, n) for n in (2, 3))],
     )
     pipeline.consume("actions")
-    wait_until(lambda: loaded_ids(pipeline) == [1, 2, 3], "the rows")
+    wait_until(lambda: loaded_ids(pipeline) == [1, 2, 3], "the rows are loaded")
     assert len(rejects(pipeline)) == 1
 
 
@@ -189,7 +189,7 @@ def test_a_restart_does_not_reset_the_count_of_rejects(pipeline: Pipeline) -> No
         assert "20 messages in a row" in stopped.log.read_text()
     assert len(rejects(pipeline)) == 12
     pipeline.consume("actions", MAX_REJECTS_IN_A_ROW="25")
-    wait_until(lambda: len(rejects(pipeline)) == 24, "an operator lets all of them through")
+    wait_until(lambda: len(rejects(pipeline)) == 24, "a higher limit lets all of them through")
 
 
 def test_too_large_a_share_of_rejects_stops_the_consumer_again_after_a_restart(
@@ -204,7 +204,7 @@ def test_too_large_a_share_of_rejects_stops_the_consumer_again_after_a_restart(
 
     send_mixed(1, 900)
     consumer = pipeline.consume("actions", MAX_REJECTS_SHARE="0.3")
-    wait_until(lambda: len(rejects(pipeline)) == 360, "fewer than 1,000 messages have no share yet")
+    wait_until(lambda: len(rejects(pipeline)) == 360, "the share is not limited before 1,000 messages")
     assert consumer.terminate() == 0
     send_mixed(901, 200)
     for _ in range(2):
@@ -212,7 +212,7 @@ def test_too_large_a_share_of_rejects_stops_the_consumer_again_after_a_restart(
         assert stopped.exit_code() == 3
         assert "of the last 1" in stopped.log.read_text()
     pipeline.consume("actions", MAX_REJECTS_SHARE="0.4")
-    wait_until(lambda: len(rejects(pipeline)) == 440, "an operator lets all of them through")
+    wait_until(lambda: len(rejects(pipeline)) == 440, "a higher limit lets all of them through")
     assert len(loaded_ids(pipeline)) == 660
 
 
@@ -239,7 +239,7 @@ class OtherMember:
     """A member of the group that loads nothing."""
 
     def __init__(self, pipeline: Pipeline) -> None:
-        self.read_to: dict[int, int] = {}  # when a partition was assigned last
+        self.read_to: dict[int, int] = {}  # by partition, at its last assignment
         settings = {"bootstrap.servers": pipeline.bootstrap}
         logger = structlog.get_logger()
         self.subscription = Subscription(settings, topic(pipeline), self, logger, poll_seconds=300)
@@ -251,7 +251,7 @@ class OtherMember:
         self.read_to |= {partition: self.subscription.read_to(partition) for partition in positions}
 
     def give_up(self, partitions: Sequence[int]) -> None:
-        """There is nothing to bring to an end."""
+        """Nothing to finish."""
 
     def ends(self) -> list[int]:
         return [self.subscription.read_to(partition) for partition in range(3)]
@@ -267,20 +267,20 @@ def test_read_positions_are_dropped_when_a_partition_is_revoked(pipeline: Pipeli
         send(pipeline.bootstrap, topic(pipeline), rows, partition=partition)
     first = OtherMember(pipeline)
     with closing(first.subscription):
-        wait_until(lambda: first.has(3), "all partitions")
+        wait_until(lambda: first.has(3), "all partitions are assigned")
         wait_until(lambda: first.has(3) and first.ends() == [5, 5, 5], "all messages were read")
         first.read_to.clear()
         second = OtherMember(pipeline)
         with closing(second.subscription):
-            wait_until(lambda: not first.has(3) and second.has(1), "one of the partitions has gone")
-        wait_until(lambda: first.has(3), "it has come back")
+            wait_until(lambda: not first.has(3) and second.has(1), "one of the partitions is revoked")
+        wait_until(lambda: first.has(3), "the partition is assigned again")
     assert list(first.read_to.values()) == [0]
 
 
 def test_offsets_are_mirrored_to_kafka_after_the_load(pipeline: Pipeline) -> None:
     send(pipeline.bootstrap, topic(pipeline), [action(pipeline.mrf, number) for number in range(1, 8)])
     consumer = pipeline.consume("actions")
-    wait_until(lambda: len(loaded_ids(pipeline)) == 7, "all rows")
+    wait_until(lambda: len(loaded_ids(pipeline)) == 7, "all rows are loaded")
     assert consumer.terminate() == 0
     reader = Consumer(
         {"bootstrap.servers": pipeline.bootstrap, "group.id": f"crmbot-consumer-{topic(pipeline)}"}
@@ -314,8 +314,8 @@ def test_data_loss_by_retention_stops_the_consumer_until_it_is_accepted(pipeline
     pipeline.check_output(*command, *gap, "4")
     assert "accepted before" in pipeline.run(*command, *gap, "4").stderr
     pipeline.consume("actions")
-    wait_until(lambda: loaded_ids(pipeline) == [5, 6, 7, 8, 9, 10], "the rows that are left")
-    # They turn up after all.
+    wait_until(lambda: loaded_ids(pipeline) == [5, 6, 7, 8, 9, 10], "the remaining rows are loaded")
+    # The lost rows arrive later.
     send(pipeline.bootstrap, topic(pipeline), [action(pipeline.mrf, number) for number in (1, 2, 3, 4)])
     wait_until(lambda: sorted(loaded_ids(pipeline)) == list(range(1, 11)), "the gap is filled")
     assert pipeline.query(
@@ -325,17 +325,17 @@ def test_data_loss_by_retention_stops_the_consumer_until_it_is_accepted(pipeline
 
 
 def test_an_operator_rejects_a_foreign_source(pipeline: Pipeline) -> None:
-    stranger = "7d1c9a4e-0b57-4d4e-9d0c-6d6f3f0f2a22"
-    strange = action(pipeline.mrf, 9, source_id=stranger, previous_id=8, event_id=str(UUID(int=2**64)))
-    send(pipeline.bootstrap, topic(pipeline), [action(pipeline.mrf, 1), strange, action(pipeline.mrf, 2)])
+    foreign_source = "7d1c9a4e-0b57-4d4e-9d0c-6d6f3f0f2a22"
+    foreign = action(pipeline.mrf, 9, source_id=foreign_source, previous_id=8, event_id=str(UUID(int=2**64)))
+    send(pipeline.bootstrap, topic(pipeline), [action(pipeline.mrf, 1), foreign, action(pipeline.mrf, 2)])
     stopped = pipeline.consume("actions")
     assert stopped.exit_code() == 3
-    command = ("crmbot-consumer", "reject-source", "--stream", "actions", "--source-id", stranger)
+    command = ("crmbot-consumer", "reject-source", "--stream", "actions", "--source-id", foreign_source)
     assert " ".join(command) in stopped.log.read_text()
     pipeline.check_output(*command)
     assert pipeline.run(*command).returncode == 2
     pipeline.consume("actions")
-    wait_until(lambda: loaded_ids(pipeline) == [1, 2], "the bot's rows")
+    wait_until(lambda: loaded_ids(pipeline) == [1, 2], "the bot's rows are loaded")
     assert len(rejects(pipeline)) == 1
     refused = pipeline.run(*command[:-1], SOURCE)
     assert (refused.returncode, "so it is a bot's" in refused.stderr) == (2, True)
@@ -373,7 +373,7 @@ def test_retention_that_deletes_only_transaction_markers_is_no_loss(pipeline: Pi
 
 def test_the_consumer_waits_for_a_crashed_warehouse(pipeline: Pipeline, postgres: Postgres) -> None:
     consumer = pipeline.consume("actions")
-    wait_until(lambda: consumer.logged('"assigned"'), "the consumer has its partitions")
+    wait_until(lambda: consumer.logged('"assigned"'), "the consumer is assigned partitions")
     postgres.kill()
     try:
         send(pipeline.bootstrap, topic(pipeline), [action(pipeline.mrf, number) for number in range(1, 101)])
@@ -382,8 +382,8 @@ def test_the_consumer_waits_for_a_crashed_warehouse(pipeline: Pipeline, postgres
         assert lag_seconds(consumer) > 0
     finally:
         postgres.start()
-    wait_until(lambda: loaded_ids(pipeline) == list(range(1, 101)), "all rows")
-    wait_until(lambda: lag_seconds(consumer) == 0, "nothing waits")
+    wait_until(lambda: loaded_ids(pipeline) == list(range(1, 101)), "all rows are loaded")
+    wait_until(lambda: lag_seconds(consumer) == 0, "the lag is 0")
 
 
 def test_services_recover_from_a_broker_crash(pipeline: Pipeline, kafka: Kafka) -> None:

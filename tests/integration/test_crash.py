@@ -1,4 +1,4 @@
-"""kill -9 at random instants loses nothing and doubles nothing."""
+"""kill -9 at random times causes no loss and no duplicates."""
 
 import random
 import threading
@@ -15,7 +15,7 @@ KILLS = 10
 
 @contextmanager
 def running_bot(pipeline: Pipeline) -> Iterator[None]:
-    """Let the bot write while the block runs."""
+    """Run the bot within the block."""
     bot = pipeline.start("crmbot-generator", "live", "--rate", "300")
     try:
         yield
@@ -27,17 +27,17 @@ def running_bot(pipeline: Pipeline) -> Iterator[None]:
 def test_ten_kills_during_a_load_leave_every_row_once_and_in_order(pipeline: Pipeline, seed: int) -> None:
     rng = random.Random(seed)
     pipeline.backfill(40_000)
-    # Small pages and batches: many transactions, so that a kill falls into every part of one.
+    # Small pages and batches make many transactions, so that kills hit every phase of one.
     small = {"PAGE_ROWS": "500", "BATCH_ROWS": "1000", "BATCH_SECONDS": "0.05"}
     starts = [partial(pipeline.produce, stream, **small) for stream in ("actions", "nature")]
     starts += [partial(pipeline.consume, stream, **small) for stream in ("actions", "actions", "nature")]
     running: list[Service] = [start() for start in starts]
     pause = threading.Event()
     with running_bot(pipeline):
-        wait_until(lambda: pipeline.in_warehouse("actions") > 0, "the first rows")
+        wait_until(lambda: pipeline.in_warehouse("actions") > 0, "the first rows are loaded")
         for kill in range(KILLS):
             pause.wait(rng.uniform(0.2, 2.0))
-            # Producers and consumers in turn, so that both are among the ten.
+            # Producers and consumers alternate, so that both are killed.
             victim = rng.choice([0, 1] if kill % 2 else [2, 3, 4])
             running[victim].kill()
             running[victim] = starts[victim]()

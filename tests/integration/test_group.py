@@ -1,4 +1,4 @@
-"""Both protocols of consumer groups, and consumers that a group does not admit."""
+"""The classic and the consumer group protocol, and consumers that are not admitted to the group."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -59,13 +59,13 @@ def test_consumers_of_the_classic_protocol_share_the_partitions(pipeline: Pipeli
     pipeline.extra["KAFKA_GROUP_PROTOCOL"] = "classic"
     pipeline.backfill(1_000)
     consumers = [pipeline.consume("actions") for _ in range(4)]
-    wait_until(lambda: all(map(is_ready, consumers)), "all are members, one of them on standby")
+    wait_until(lambda: all(map(is_ready, consumers)), "all are members of the group, one on standby")
     producer = pipeline.produce("actions")
     pipeline.wait_for_all("actions")
     consumers.pop(0).kill()
     before = pipeline.in_file("actions")
     bot = pipeline.start("crmbot-generator", "live", "--rate", "100")
-    wait_until(lambda: pipeline.in_file("actions") > before + 100, "the bot goes on")
+    wait_until(lambda: pipeline.in_file("actions") > before + 100, "the bot has written more rows")
     assert bot.terminate() == 0
     pipeline.wait_for_all("actions", 90)
     assert producer.terminate() == 0
@@ -75,13 +75,13 @@ def test_consumers_of_the_classic_protocol_share_the_partitions(pipeline: Pipeli
 
 
 class FailingOwner:
-    """Cannot take partitions, as when the warehouse is down."""
+    """Fails on every assignment, as when the warehouse is down."""
 
     def __init__(self) -> None:
-        self.asked: list[int] = []
+        self.assigned: list[int] = []
 
     def take(self, partitions: Sequence[int]) -> dict[int, Position]:
-        self.asked += partitions
+        self.assigned += partitions
         raise TransientError("the warehouse is down")
 
     def placed(self, positions: dict[int, Position]) -> None: ...
@@ -99,18 +99,18 @@ def test_partitions_assigned_to_a_closing_consumer_are_declined(
     def has_partitions() -> bool:
         try:
             members = admin.describe_consumer_groups([group])[group].result().members
-        except KafkaException:  # the group's coordinator is not ready yet
+        except KafkaException:  # the group coordinator is not ready yet
             return False
-        given = [member.target_assignment or member.assignment for member in members]
-        return any(assignment and assignment.topic_partitions for assignment in given)
+        assignments = [member.target_assignment or member.assignment for member in members]
+        return any(assignment and assignment.topic_partitions for assignment in assignments)
 
     owner = FailingOwner()
-    for _ in range(3):  # the group is left each time: the next member is assigned all partitions
+    for _ in range(3):  # each member leaves the group, so the next one is assigned all partitions
         subscription = Subscription(kafka | settings, topic, owner, structlog.get_logger(), poll_seconds=300)
-        wait_until(has_partitions, "the group assigns the partitions")
+        wait_until(has_partitions, "the group has assigned the partitions")
         subscription.close()
         wait_until(lambda: not has_partitions(), "the consumer has left the group")
-    assert owner.asked == []
+    assert owner.assigned == []
 
 
 def test_a_consumer_not_admitted_to_the_group_says_why_and_is_not_ready(classic_pipeline: Pipeline) -> None:
@@ -118,7 +118,7 @@ def test_a_consumer_not_admitted_to_the_group_says_why_and_is_not_ready(classic_
     classic_pipeline.send_all()
     only_classic = dict.fromkeys(consumer_variables(), "")
     lost = classic_pipeline.consume("actions", KAFKA_GROUP_PROTOCOL="consumer", **only_classic)
-    wait_until(lambda: lost.logged("not admitted to the group"), "it says so", 90)
+    wait_until(lambda: lost.logged("not admitted to the group"), "the consumer logs the reason", 90)
     assert lost.logged("KAFKA_GROUP_PROTOCOL=classic works with every broker")
     status, reason = lost.get("/readyz")
     assert (status, "not admitted" in reason) == (503, True)

@@ -21,7 +21,7 @@ def sent(service: Service, pipeline: Pipeline) -> bool:
 
 
 def change(pipeline: Pipeline, transaction_id: int, column: str, value: str | bytes | memoryview) -> None:
-    """Change a row; bytes are a text that need not be UTF-8, a memoryview is a BLOB."""
+    """Change a row; bytes become text, valid UTF-8 or not, and a memoryview becomes a BLOB."""
     new = "CAST(? AS TEXT)" if isinstance(value, bytes) else "?"
     with closing(sqlite3.connect(pipeline.data / "actions.db")) as connection, connection:
         connection.execute(
@@ -30,7 +30,7 @@ def change(pipeline: Pipeline, transaction_id: int, column: str, value: str | by
 
 
 def add_copy(pipeline: Pipeline, transaction_id: int) -> None:
-    """Add a row with the values of another one, but for its ids."""
+    """Add a copy of a row with new ids."""
     columns = ", ".join(
         c.name for c in ACTIONS.sqlite_columns if c.name not in ("transaction_id", "event_id")
     )
@@ -56,7 +56,7 @@ def messages(pipeline: Pipeline) -> list[Message]:
 
 
 def stubs(pipeline: Pipeline) -> dict[int, str]:
-    """Return why a row became a stub, by transaction_id."""
+    """Return the reasons of stubs by transaction_id."""
     found = [
         Stub.model_validate_json(m.value() or b"")
         for m in messages(pipeline)
@@ -73,7 +73,7 @@ def test_rows_that_cannot_be_carried_do_not_stop_the_pipeline(pipeline: Pipeline
     change(pipeline, 30, "event_id", b"\xff\xfe")
     change(pipeline, newest, "event_id", b"\xff")
     producer = pipeline.produce("actions", PAGE_ROWS="100")
-    wait_until(lambda: sent(producer, pipeline), "all is sent")
+    wait_until(lambda: sent(producer, pipeline), "all rows are sent")
     assert stubs(pipeline) == {10: "not_text", 20: "too_large"}
     assert len(messages(pipeline)) == newest
     named = [event["transaction_id"] for event in producer.events if event["event"] == "row not carried"]
@@ -82,14 +82,14 @@ def test_rows_that_cannot_be_carried_do_not_stop_the_pipeline(pipeline: Pipeline
     labels = f'{{mrf="{pipeline.mrf}",stream="actions"}}'
     assert f"crmbot_producer_rows_not_carried_total{labels} 2.0" in producer.get("/metrics")[1]
     assert producer.terminate() == 0
-    # Its record's event_id is not UTF-8.
+    # The event_id in the producer's record is not UTF-8.
     add_copy(pipeline, 1)
     producer = pipeline.produce("actions")
     wait_until(lambda: sent(producer, pipeline), "the next rows are sent")
     pipeline.consume("actions")
     wait_until(
         lambda: pipeline.in_warehouse("actions") == pipeline.in_file("actions") - 4,
-        "what can be loaded is loaded",
+        "all valid rows are loaded",
     )
     reasons = pipeline.query(
         "SELECT transaction_id, is_link FROM crm_bot_rejects WHERE topic = %s", _topic(pipeline)
@@ -107,7 +107,7 @@ def test_the_topics_max_message_bytes_is_respected(pipeline: Pipeline) -> None:
     change(pipeline, 5, "client_name", "x" * 69_000)
     change(pipeline, 6, "client_name", "x" * 30_000)
     producer = pipeline.produce("actions")
-    wait_until(lambda: sent(producer, pipeline), "all is sent")
+    wait_until(lambda: sent(producer, pipeline), "all rows are sent")
     assert stubs(pipeline) == {5: "too_large"}
     assert len(messages(pipeline)) == pipeline.in_file("actions")
     set_topic(pipeline, "max.message.bytes", "10000")
@@ -130,7 +130,7 @@ def test_a_topic_with_wrong_settings_is_refused_until_they_are_corrected(pipelin
     assert f"{_topic(pipeline)}: message.timestamp.type is LogAppendTime now, was CreateTime" in said
     assert pipeline.check_output("crmbot-producer", "topics") == "all topics exist\n"
     producer = pipeline.produce("actions")
-    wait_until(lambda: sent(producer, pipeline), "all is sent")
+    wait_until(lambda: sent(producer, pipeline), "all rows are sent")
 
 
 def test_wrong_producer_clocks_are_ignored(pipeline: Pipeline) -> None:

@@ -1,4 +1,4 @@
-"""A broker with SASL_SSL, client certificates and ACLs: the rights are those of docs/install.md."""
+"""A broker with SASL_SSL, client certificates and ACLs that grant the rights of docs/install.md."""
 
 import itertools
 from collections.abc import Callable, Iterator
@@ -26,7 +26,7 @@ _USER = "crm_bot"
 
 @pytest.fixture(scope="module")
 def secured(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> Iterator[SecuredKafka]:
-    """A broker on which the user has all rights of the docs, with a password and with a certificate."""
+    """A broker on which the user has all documented rights, with a password and with a certificate."""
     with SecuredKafka(tmp_path_factory.mktemp("secured"), authority) as kafka:
         set_password(kafka, _USER, _PASSWORD)
         grant(kafka, _USER, *rights())
@@ -37,7 +37,7 @@ def secured(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> I
 def pipeline(
     secured: SecuredKafka, authority: Authority, postgres: Postgres, tmp_path: Path
 ) -> Iterator[Pipeline]:
-    """An MRF whose services have a password; nothing is made yet."""
+    """An MRF whose services use a password, without topics and tables."""
     variables = sasl(secured, authority, _USER, _PASSWORD)
     pipeline = Pipeline(f"mrf{next(_NUMBERS)}", tmp_path, secured.bootstrap_servers, postgres.dsn, variables)
     try:
@@ -53,7 +53,7 @@ def test_every_command_works_with_the_documented_rights(
     if protocol == "SSL":
         certificate = authority.issue(_USER)
         pipeline.extra = mtls(secured, authority, certificate) | {
-            "KAFKA_SSL_CERTIFICATE_LOCATION": "",  # as a Secret's variables give it
+            "KAFKA_SSL_CERTIFICATE_LOCATION": "",  # the PEM variables replace the files, as with a Secret
             "KAFKA_SSL_KEY_LOCATION": "",
             "KAFKA_SSL_CERTIFICATE_PEM": certificate.chain.read_text(),
             "KAFKA_SSL_KEY_PEM": certificate.key.read_text(),
@@ -117,7 +117,7 @@ def make_topics_after_compaction_was_enabled(pipeline: Pipeline) -> Service:
     return make_topics(pipeline)
 
 
-# The operations taken away (AlterConfigs implies DescribeConfigs), who misses them, and what it says.
+# The revoked operations (AlterConfigs implies DescribeConfigs), a command that needs them, and its message.
 NEEDED = [
     (("topic", "Read"), consume, "Read on topic crm_bot_actions_"),
     (("topic", "Read"), produce, "Read on topic crm_bot_"),
@@ -151,7 +151,7 @@ def test_a_missing_right_is_named(
     pipeline.set_up()
     pipeline.backfill(100)
     if command is produce and "Read" in missing:
-        pipeline.send_all()  # or there is nothing to read
+        pipeline.send_all()  # so that there is something to read
     taken = [right for right in rights() if right.resource == missing[0] and right.operation in missing[1:]]
     for right in taken:
         revoke(secured, _USER, right)
@@ -167,7 +167,7 @@ def test_every_documented_right_is_needed_by_a_command() -> None:
     revoked = {(resource, operation) for (resource, *operations), _, _ in NEEDED for operation in operations}
     needed = {(right.resource, right.operation) for right in rights()}
     assert needed - revoked == {("cluster", "DescribeConfigs")}, (
-        "without it consumers take the classic protocol"
+        "without it consumers use the classic protocol"
     )
 
 
@@ -179,7 +179,7 @@ def test_without_rights_on_the_cluster_consumers_use_the_classic_protocol(
     revoke(secured, _USER, right)
     try:
         consumer = pipeline.consume("actions")
-        wait_until(lambda: consumer.get("/readyz")[0] == 200, "it is a member")
+        wait_until(lambda: consumer.get("/readyz")[0] == 200, "the consumer is a member of the group")
     finally:
         grant(secured, _USER, right)
     assert '"protocol": "classic"' in consumer.log.read_text()
@@ -207,7 +207,7 @@ def test_a_right_revoked_from_running_services_is_named(pipeline: Pipeline, secu
 def test_a_password_changed_while_services_run(
     pipeline: Pipeline, secured: SecuredKafka, authority: Authority
 ) -> None:
-    """Connections that are open live on; whoever has to connect again with the old password ends with 2."""
+    """Open connections keep working; a service that reconnects with the old password exits with 2."""
     user = "rotated"
     grant(secured, user, *rights())
     set_password(secured, user, "first")
@@ -217,10 +217,10 @@ def test_a_password_changed_while_services_run(
     producer, consumer = pipeline.produce("actions"), pipeline.consume("actions")
     pipeline.wait_for_all("actions")
     set_password(secured, user, "second")
-    assert consumer.exit_code() == 2, "an idle consumer connects again now and then"
+    assert consumer.exit_code() == 2, "an idle consumer reconnects from time to time"
     assert "check KAFKA_SASL_USERNAME" in consumer.last_line
     pipeline.check_output("crmbot-generator", "live", "--rate", "100", "--seconds", "1")
-    wait_until(lambda: pipeline.has_sent_all(producer), "the producer goes on")
+    wait_until(lambda: pipeline.has_sent_all(producer), "the producer keeps sending")
     secured.stop()
     secured.start()
     pipeline.check_output("crmbot-generator", "live", "--rate", "100", "--seconds", "1")
@@ -240,7 +240,7 @@ REFUSED = {
     "another mechanism": "supported mechanisms: SCRAM-SHA-512",
     "an authority that did not sign the broker's certificate": "certificate verify failed",
     "a name that is not in the broker's certificate": "certificate verify failed",
-    "a file that is not there": "KAFKA_SSL_CA_LOCATION: '/nowhere/ca.pem' is not there",
+    "a missing file": "KAFKA_SSL_CA_LOCATION: '/nowhere/ca.pem' is not there",
     "a certificate that has expired": "does not take the client's certificate",
     "a certificate of another authority": "does not take the client's certificate",
     "no certificate": "does not take the client's certificate",
@@ -264,7 +264,7 @@ def test_a_client_refused_by_the_broker_exits_with_one_line(
         | {"KAFKA_SSL_CA_LOCATION": str(other.ca)},
         "a name that is not in the broker's certificate": password
         | {"KAFKA_BOOTSTRAP_SERVERS": secured.sasl_servers.replace("127.0.0.1", "localhost")},
-        "a file that is not there": password | {"KAFKA_SSL_CA_LOCATION": "/nowhere/ca.pem"},
+        "a missing file": password | {"KAFKA_SSL_CA_LOCATION": "/nowhere/ca.pem"},
         "a certificate that has expired": mtls(secured, authority, authority.issue("late", has_expired=True)),
         "a certificate of another authority": mtls(secured, authority, other.issue(_USER)),
         "no certificate": certificate | {"KAFKA_SSL_CERTIFICATE_LOCATION": "", "KAFKA_SSL_KEY_LOCATION": ""},

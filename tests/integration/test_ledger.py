@@ -1,4 +1,4 @@
-"""What the ledger refuses, and what the consumer does when Kafka or the warehouse lost something."""
+"""Loads that the ledger refuses, and losses in Kafka or the warehouse that stop the consumer."""
 
 import json
 from pathlib import Path
@@ -32,7 +32,7 @@ def batch_of(pipeline: Pipeline, start: Position, ids: list[int]) -> PartitionBa
 
 
 def test_a_batch_whose_predecessor_was_lost_is_refused(pipeline: Pipeline) -> None:
-    """As when a failover behind a pooler loses commits of a session that goes on."""
+    """A failover behind a pooler can lose commits of a session that survives."""
     warehouse = Warehouse(
         WarehouseSettings(warehouse_dsn=pipeline.dsn), ACTIONS, pipeline.mrf, copy_columns(ACTIONS), 30
     )
@@ -51,7 +51,7 @@ def test_a_batch_whose_predecessor_was_lost_is_refused(pipeline: Pipeline) -> No
 def test_a_ledger_that_lost_its_newest_row_stops_the_consumer(pipeline: Pipeline) -> None:
     send(pipeline.bootstrap, topic(pipeline), [action(pipeline.mrf, number) for number in (1, 2, 3)])
     consumer = pipeline.consume("actions")
-    wait_until(lambda: loaded_ids(pipeline) == [1, 2, 3], "the rows")
+    wait_until(lambda: loaded_ids(pipeline) == [1, 2, 3], "the rows are loaded")
     assert consumer.terminate() == 0
     pipeline.query("DELETE FROM crm_bot_ledger WHERE topic = %s", topic(pipeline))
     stopped = pipeline.consume("actions")
@@ -64,10 +64,10 @@ def test_a_table_that_lost_its_newest_rows_stops_the_consumer(pipeline: Pipeline
     bad = json.dumps(action(pipeline.mrf, 4, potential_revenue="1")).encode()
     send(pipeline.bootstrap, topic(pipeline), [*(action(pipeline.mrf, number) for number in (1, 2, 3)), bad])
     consumer = pipeline.consume("actions")
-    wait_until(lambda: loaded_ids(pipeline) == [1, 2, 3], "the rows")
+    wait_until(lambda: loaded_ids(pipeline) == [1, 2, 3], "the rows are loaded")
     assert consumer.terminate() == 0
     again = pipeline.consume("actions")
-    wait_until(lambda: again.logged('"assigned"'), "a dead letter at the end of the chain is known")
+    wait_until(lambda: again.logged('"assigned"'), "a dead letter may be the end of the chain")
     assert again.terminate() == 0
     pipeline.query("DELETE FROM crm_bot_rejects WHERE topic = %s", topic(pipeline))
     pipeline.query("DELETE FROM {actions} WHERE transaction_id > 1")
@@ -80,12 +80,12 @@ def test_a_recreated_topic_is_adopted_and_its_chains_continue(pipeline: Pipeline
     bad = json.dumps(action(pipeline.mrf, 2, potential_revenue="1")).encode()
     send(pipeline.bootstrap, topic(pipeline), [action(pipeline.mrf, 1), bad, action(pipeline.mrf, 3)])
     consumer = pipeline.consume("actions")
-    wait_until(lambda: loaded_ids(pipeline) == [1, 3], "the first rows")
+    wait_until(lambda: loaded_ids(pipeline) == [1, 3], "the first rows are loaded")
     assert consumer.terminate() == 0
     nothing = pipeline.run(*ADOPT)
     assert (nothing.returncode, "nothing to adopt" in nothing.stderr) == (2, True)
     pipeline.recreate(topic(pipeline))
-    # What was loaded already, a dead letter at the offset of an old one, and new rows.
+    # A row that is loaded, a dead letter at the offset of an old one, and a new row.
     worse = json.dumps(action(pipeline.mrf, 4, potential_revenue="1")).encode()
     send(pipeline.bootstrap, topic(pipeline), [action(pipeline.mrf, 3), worse, action(pipeline.mrf, 5)])
     stopped = pipeline.consume("actions")
@@ -93,7 +93,7 @@ def test_a_recreated_topic_is_adopted_and_its_chains_continue(pipeline: Pipeline
     assert "crmbot-consumer adopt-topic --stream actions" in stopped.log.read_text()
     assert "partition 0 resumes at offset 0" in pipeline.check_output(*ADOPT)
     pipeline.consume("actions")
-    wait_until(lambda: sorted(loaded_ids(pipeline)) == [1, 3, 5], "the new rows")
+    wait_until(lambda: sorted(loaded_ids(pipeline)) == [1, 3, 5], "the new rows are loaded")
     assert [value for _, _, value in rejects(pipeline)] == [bad, worse]
     assert pipeline.run(*ADOPT).returncode == 2
     show = ("crmbot-consumer", "rejects", "show", "--stream", "actions", "0", "1")
@@ -116,13 +116,13 @@ def test_a_consumer_of_the_old_log_cannot_load_after_the_adoption(pipeline: Pipe
 
 
 def test_a_log_that_lost_its_newest_messages_is_adopted(pipeline: Pipeline) -> None:
-    """The ledger is beyond the log's end, as after the broker's disk was restored from an older copy."""
+    """The ledger is ahead of the log's end, as after a restore of the broker's disk from an older copy."""
     warehouse = Warehouse(
         WarehouseSettings(warehouse_dsn=pipeline.dsn), ACTIONS, pipeline.mrf, copy_columns(ACTIONS), 30
     )
     send(pipeline.bootstrap, topic(pipeline), [action(pipeline.mrf, number) for number in (1, 2)])
     consumer = pipeline.consume("actions")
-    wait_until(lambda: loaded_ids(pipeline) == [1, 2], "the first rows")
+    wait_until(lambda: loaded_ids(pipeline) == [1, 2], "the first rows are loaded")
     assert consumer.terminate() == 0
     start = warehouse.positions([0])[0]
     lost = batch_of(pipeline, start, [3, 4])
@@ -134,7 +134,7 @@ def test_a_log_that_lost_its_newest_messages_is_adopted(pipeline: Pipeline) -> N
     assert "partition 0 resumes at offset 2" in pipeline.check_output(*ADOPT)
     send(pipeline.bootstrap, topic(pipeline), [action(pipeline.mrf, number) for number in (3, 4, 5)])
     pipeline.consume("actions")
-    wait_until(lambda: sorted(loaded_ids(pipeline)) == [1, 2, 3, 4, 5], "the row that is new")
+    wait_until(lambda: sorted(loaded_ids(pipeline)) == [1, 2, 3, 4, 5], "the new row is loaded")
     assert rejects(pipeline) == []
 
 
@@ -143,7 +143,7 @@ def test_a_row_that_the_table_refuses_becomes_a_dead_letter_and_blocks_nothing(p
     rows = [action(pipeline.mrf, number, city="Москва" * (5 if number == 3 else 1)) for number in range(1, 7)]
     send(pipeline.bootstrap, topic(pipeline), rows)
     consumer = pipeline.consume("actions")
-    wait_until(lambda: loaded_ids(pipeline) == [1, 2, 4, 5, 6], "the other rows")
+    wait_until(lambda: loaded_ids(pipeline) == [1, 2, 4, 5, 6], "the other rows are loaded")
     ((offset, reason, _),) = rejects(pipeline)
     assert (offset, "SQLSTATE 23514" in reason) == (2, True)
     assert consumer.terminate() == 0
@@ -178,7 +178,7 @@ def test_a_topic_with_settings_that_lose_rows_stops_the_consumer_until_they_are_
     assert "cleanup.policy is compact, not delete" in stopped.log.read_text()
     pipeline.check_output("crmbot-producer", "topics")
     consumer = pipeline.consume("actions")
-    wait_until(lambda: consumer.logged('"assigned"'), "the consumer works")
+    wait_until(lambda: consumer.logged('"assigned"'), "the consumer is assigned partitions")
 
 
 def test_a_warehouse_whose_encoding_is_not_utf8_is_refused(pipeline: Pipeline, postgres: Postgres) -> None:
@@ -199,26 +199,26 @@ def test_memory_is_bounded_by_the_bytes_of_a_batch(pipeline: Pipeline) -> None:
     for _ in range(12):
         send(pipeline.bootstrap, topic(pipeline), [b"x" * 900_000] * 25)
     consumer = pipeline.consume("actions", BATCH_SECONDS="30", BATCH_ROWS="20000", MAX_REJECTS_IN_A_ROW="500")
-    wait_until(lambda: len(rejects(pipeline)) == 300, "all are rejected", 120)
+    wait_until(lambda: len(rejects(pipeline)) == 300, "all messages are rejected", 120)
     status = Path(f"/proc/{consumer.process.pid}/status").read_text(encoding="ascii").splitlines()
     (peak,) = (int(line.split()[1]) for line in status if line.startswith("VmHWM"))
     assert peak < 350 * 1024
 
 
 def test_the_session_of_a_vanished_consumer_is_terminated(pipeline: Pipeline) -> None:
-    """As when a node is lost: the server goes on believing in a client that is not there any more."""
+    """After the loss of a node, the server keeps the sessions of its clients open."""
     names = (f"consumer {topic(pipeline)} node-1", f"consumer {topic(pipeline)}0 node-1")
-    vanished, stranger = (psycopg.connect(pipeline.dsn, application_name=name) for name in names)
-    stranger.execute("SELECT 1")
+    vanished, unrelated = (psycopg.connect(pipeline.dsn, application_name=name) for name in names)
+    unrelated.execute("SELECT 1")
     ledger.insert(vanished, topic(pipeline), [batch_of(pipeline, Position("id", 0), [1, 2, 3]).entry])
     send(pipeline.bootstrap, topic(pipeline), [action(pipeline.mrf, number) for number in (1, 2, 3)])
     consumer = pipeline.consume("actions", LOCK_SECONDS="2")
-    wait_until(lambda: loaded_ids(pipeline) == [1, 2, 3], "the rows")
+    wait_until(lambda: loaded_ids(pipeline) == [1, 2, 3], "the rows are loaded")
     assert consumer.logged("another session has held a lock for too long")
     assert consumer.logged("abandoned sessions ended")
     with pytest.raises(psycopg.OperationalError):
         vanished.execute("SELECT 1")
-    assert stranger.execute("SELECT 1").fetchone() == (1,)
+    assert unrelated.execute("SELECT 1").fetchone() == (1,)
 
 
 @pytest.mark.parametrize(
@@ -228,7 +228,7 @@ def test_the_session_of_a_vanished_consumer_is_terminated(pipeline: Pipeline) ->
         "insufficient memory reserved for statement",
     ],
 )
-def test_a_limit_of_resources_that_no_retry_mends_stops_the_consumer(
+def test_a_resource_limit_that_no_retry_can_satisfy_stops_the_consumer(
     pipeline: Pipeline, message: str
 ) -> None:
     pipeline.query(

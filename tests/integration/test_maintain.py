@@ -1,4 +1,4 @@
-"""`maintain` folds the ledger, and nothing that anybody asks of it has another answer then."""
+"""`maintain` folds the ledger without changing the result of any query."""
 
 import itertools
 import signal
@@ -31,13 +31,13 @@ from tests.integration.test_ledger import ADOPT, batch_of
 
 MAINTAIN = ("crmbot-consumer", "maintain")
 WAREHOUSE_ONLY = ("crmbot-producer", "audit", "--warehouse-only", "--json")
-OLD = WINDOW + 200  # batches, so that some are folded and the newest stay
+OLD = WINDOW + 200  # batches: the newest WINDOW are kept, the others folded
 _NUMBERS = itertools.count(600)
 
 
 @pytest.fixture(scope="module")
 def dsn(postgres: Postgres) -> str:
-    """A database of its own, for some tests put a trigger on the ledger."""
+    """A separate database: some tests create a trigger on the ledger."""
     with psycopg.connect(postgres.dsn, autocommit=True) as connection:
         connection.execute("CREATE DATABASE maintained")
     return make_conninfo(postgres.dsn, dbname="maintained")
@@ -61,7 +61,7 @@ def warehouse(pipeline: Pipeline) -> Iterator[Warehouse]:
 
 @pytest.fixture
 def batches(pipeline: Pipeline, warehouse: Warehouse) -> list[PartitionBatch]:
-    """Old batches of a row each, loaded from the partition 0 of the topic."""
+    """Old batches of one row each, loaded from partition 0."""
     send(pipeline.bootstrap, topic(pipeline), [action(pipeline.mrf, number) for number in range(1, OLD + 1)])
     identity = topic_id(AdminClient({"bootstrap.servers": pipeline.bootstrap}), topic(pipeline))
     loaded = [batch_of(pipeline, Position(identity, 0), [1])]
@@ -79,7 +79,7 @@ def load(warehouse: Warehouse, batch: PartitionBatch) -> None:
 
 
 def age(pipeline: Pipeline) -> None:
-    """Make all that is loaded a month older."""
+    """Make everything loaded a month older."""
     for table in ("crm_bot_ledger", "{actions}", "{nature}"):
         pipeline.query(f"UPDATE {table} SET loaded_at = loaded_at - interval '30 days'")
 
@@ -99,13 +99,13 @@ def breaks(pipeline: Pipeline) -> int:
 
 
 def without_duration(output: str) -> list[str]:
-    """Return an audit's result without what depends on the clock."""
+    """Return an audit's result without its duration."""
     return [part for part in output.split(", ") if not part.startswith('"seconds"')]
 
 
 @contextmanager
 def paused_folds(pipeline: Pipeline) -> Iterator[Callable[[], None]]:
-    """Have each fold wait in the middle, when batches are deleted; yields what lets them go on."""
+    """Pause each fold when it deletes batches; yield a function that resumes them."""
     with psycopg.connect(pipeline.dsn, autocommit=True) as gate:
         gate.execute("SELECT pg_advisory_lock(11)")
         gate.execute(
@@ -125,7 +125,7 @@ def paused_folds(pipeline: Pipeline) -> Iterator[Callable[[], None]]:
 
 
 def waits_for_a_lock(pipeline: Pipeline, name: str) -> bool:
-    """Tell whether a session of that name waits for a lock."""
+    """Return whether a session of that name waits for a lock."""
     query = (
         "SELECT 1 FROM pg_stat_activity "
         "WHERE datname = current_database() AND application_name LIKE %s AND wait_event_type = 'Lock'"
@@ -171,7 +171,7 @@ def test_a_fold_changes_no_query_result(pipeline: Pipeline) -> None:
         f"{topic(pipeline)}: {3 * (WINDOW + 1)} batches in the ledger, {3 * (WINDOW + 1)} before"
         in pipeline.check_output(*MAINTAIN)
     )
-    # The pipeline goes on, and its recovery too.
+    # The pipeline continues, and recovery works.
     pipeline.check_output("crmbot-producer", "resend", "--stream", "actions")
     pipeline.check_output("crmbot-generator", "live", "--rate", "100", "--seconds", "1")
     pipeline.produce("actions")
@@ -197,7 +197,7 @@ def offsets_mart(pipeline: Pipeline) -> list[tuple[Any, ...]]:
 
 def test_a_running_consumer_is_not_disturbed(pipeline: Pipeline, batches: list[PartitionBatch]) -> None:
     consumer = pipeline.consume("actions", BATCH_SECONDS="0.01", BATCH_ROWS="1")
-    wait_until(lambda: consumer.logged('"assigned"'), "the consumer works")
+    wait_until(lambda: consumer.logged('"assigned"'), "the consumer is assigned partitions")
     newer = range(OLD + 1, OLD + 501)
     with ThreadPoolExecutor() as threads:
         sent = threads.submit(
@@ -205,8 +205,8 @@ def test_a_running_consumer_is_not_disturbed(pipeline: Pipeline, batches: list[P
         )
         while not sent.done() or len(loaded_ids(pipeline)) < OLD + 100:
             pipeline.check_output(*MAINTAIN)
-            age(pipeline)  # so that the next one folds what this consumer has loaded
-    wait_until(lambda: loaded_ids(pipeline) == [*range(1, OLD + 501)], "each row once, in order")
+            age(pipeline)  # so that the next run folds what this consumer has loaded
+    wait_until(lambda: loaded_ids(pipeline) == [*range(1, OLD + 501)], "each row is loaded once, in order")
     assert consumer.terminate() == 0
     assert not [event for event in consumer.events if event["level"] in ("warning", "error")]
     assert breaks(pipeline) == 0
@@ -216,7 +216,7 @@ def test_a_running_consumer_is_not_disturbed(pipeline: Pipeline, batches: list[P
 def test_a_batch_that_was_folded_cannot_be_loaded_again(
     pipeline: Pipeline, warehouse: Warehouse, batches: list[PartitionBatch]
 ) -> None:
-    """A consumer that was believed dead for a month goes on."""
+    """A consumer resumes that was believed dead for a month."""
     pipeline.check_output(*MAINTAIN)
     assert len(batch_rows(pipeline)) == WINDOW + 1
     for batch in (batches[0], batches[1], batches[100], batches[199], batches[200], batches[-1]):
@@ -234,11 +234,11 @@ def test_a_batch_cannot_be_loaded_again_while_it_is_folded(
     pipeline.query(f"ALTER ROLE postgres SET default_transaction_isolation = '{isolation}'")
     with paused_folds(pipeline) as resume, ThreadPoolExecutor() as threads:
         maintained = threads.submit(pipeline.run, *MAINTAIN)
-        wait_until(
-            lambda: waits_for_a_lock(pipeline, f"maintain {pipeline.mrf}"), "the fold is in the middle"
-        )
+        wait_until(lambda: waits_for_a_lock(pipeline, f"maintain {pipeline.mrf}"), "the fold is paused")
         zombie = threads.submit(load, warehouse, batches[100])
-        wait_until(lambda: waits_for_a_lock(pipeline, f"consumer {topic(pipeline)}"), "the zombie waits")
+        wait_until(
+            lambda: waits_for_a_lock(pipeline, f"consumer {topic(pipeline)}"), "the zombie waits for the fold"
+        )
         resume()
         with pytest.raises(FencedError):
             zombie.result()
@@ -258,7 +258,7 @@ def test_messages_of_folded_batches_are_dropped_when_they_arrive_again(
         [action(pipeline.mrf, number) for number in (1, 50, OLD, OLD + 1)],
     )
     pipeline.consume("actions")
-    wait_until(lambda: loaded_ids(pipeline) == [*range(1, OLD + 2)], "only the new row")
+    wait_until(lambda: loaded_ids(pipeline) == [*range(1, OLD + 2)], "only the new row is loaded")
     assert sum(row[7] for row in batch_rows(pipeline)) == 3
     assert pipeline.query("SELECT count(*) FROM crm_bot_rejects WHERE topic = %s", topic(pipeline)) == [(0,)]
 
@@ -270,13 +270,11 @@ def test_a_fold_whose_client_is_gone_blocks_nobody(
     before = batch_rows(pipeline)
     with paused_folds(pipeline) as resume:
         client = pipeline.start(*MAINTAIN)
-        wait_until(
-            lambda: waits_for_a_lock(pipeline, f"maintain {pipeline.mrf}"), "the fold is in the middle"
-        )
+        wait_until(lambda: waits_for_a_lock(pipeline, f"maintain {pipeline.mrf}"), "the fold is paused")
         client.process.send_signal(how)
         assert batch_rows(pipeline) == before
         resume()
-        load(warehouse, batch_of(pipeline, batches[-1].end, [OLD + 1]))  # before anybody notices
+        load(warehouse, batch_of(pipeline, batches[-1].end, [OLD + 1]))  # before the server notices
     assert breaks(pipeline) == 0
     client.process.kill()
     pipeline.check_output(*MAINTAIN)
@@ -288,18 +286,18 @@ def test_a_fold_whose_client_is_gone_blocks_nobody(
 def test_a_fold_waiting_for_a_load_does_not_block_other_loads(
     pipeline: Pipeline, warehouse: Warehouse, batches: list[PartitionBatch]
 ) -> None:
-    """As when a load takes long, or its consumer has vanished in the middle."""
-    tries: set[Any] = set()
+    """The load may be slow, or its consumer may have vanished."""
+    attempts: set[Any] = set()
     with psycopg.connect(pipeline.dsn) as other, ThreadPoolExecutor() as threads:
         ledger.insert(other, "crm_bot_actions_mrf1", [batch_of(pipeline, Position("id", 0), [1]).entry])
         maintained = threads.submit(pipeline.run, *MAINTAIN)
         number, end = OLD, batches[-1].end
-        while len(tries) < 8:
+        while len(attempts) < 8:
             number += 1
             batch = batch_of(pipeline, end, [number])
             load(warehouse, batch)
             end = batch.end
-            tries |= set(
+            attempts |= set(
                 pipeline.query(
                     "SELECT query_start FROM pg_stat_activity "
                     "WHERE application_name LIKE %s AND wait_event_type = 'Lock'",
@@ -315,7 +313,7 @@ def test_a_fold_waiting_for_a_load_does_not_block_other_loads(
 def test_concurrent_runs_fold_once(pipeline: Pipeline, batches: list[PartitionBatch]) -> None:
     with paused_folds(pipeline) as resume, ThreadPoolExecutor() as threads:
         running = [threads.submit(pipeline.run, *MAINTAIN) for _ in range(3)]
-        wait_until(lambda: waits_for_a_lock(pipeline, f"maintain {pipeline.mrf}"), "one is in the middle")
+        wait_until(lambda: waits_for_a_lock(pipeline, f"maintain {pipeline.mrf}"), "one fold is paused")
         resume()
         assert [done.result().returncode for done in running] == [0, 0, 0]
     folded, *newest = batch_rows(pipeline)
@@ -338,7 +336,7 @@ def test_a_partition_with_a_break_is_not_folded_and_is_named(
     assert len(refused.stderr.splitlines()) == 1
     assert batch_rows(pipeline) == before
     assert without_duration(pipeline.run(*WAREHOUSE_ONLY).stdout) == without_duration(audited.stdout)
-    # A row that is missing in the table shows after a fold as before it.
+    # The audit reports a row missing in the table after a fold as before it.
     pipeline.query(
         "INSERT INTO crm_bot_ledger "
         "SELECT topic, kafka_partition, log_epoch, 100, 101, topic_id, 1, 0, 0, 0, last_ids, gaps, loaded_at "
@@ -362,7 +360,7 @@ def test_ledger_rows_of_an_adoption_are_not_folded(pipeline: Pipeline, batches: 
     assert (len(rows), rows[-2:]) == (WINDOW + 1, [closing_row, adopting_row])
     send(pipeline.bootstrap, topic(pipeline), [action(pipeline.mrf, number) for number in (OLD, OLD + 1)])
     pipeline.consume("actions")
-    wait_until(lambda: OLD + 1 in loaded_ids(pipeline), "the chain goes on")
+    wait_until(lambda: OLD + 1 in loaded_ids(pipeline), "the chain continues")
     assert sorted(loaded_ids(pipeline)) == [*range(1, OLD + 2)]
 
 

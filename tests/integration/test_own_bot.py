@@ -1,4 +1,4 @@
-"""A bot with tables of its own, mapped by views: adopted, sent and recovered like any other."""
+"""A bot with its own tables, mapped by views: adopted, sent and recovered like any other."""
 
 import itertools
 import sqlite3
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.integration.pipeline import Pipeline, wait_until
 
-# Seconds since 1970, kopecks, words of its own; who worked is a row of another table, which never changes.
+# Unix time, kopecks and the bot's own terms; the manager is an immutable row of another table.
 TOUCHES = """
     CREATE TABLE staff (code TEXT PRIMARY KEY, full_name TEXT, office TEXT, town TEXT);
     INSERT INTO staff VALUES ('M1', 'Анна Петрова', 'Московский филиал', 'Москва');
@@ -36,7 +36,7 @@ TOUCHES = """
         printf('%d.%02d', t.kopecks / 100, t.kopecks % 100) AS potential_revenue
     FROM touches t LEFT JOIN staff s ON s.code = t.who;
 """
-# An order is one row that changes in place; triggers write each step of it to a journal.
+# An order is one row that is updated in place; triggers append each of its steps to a journal.
 ORDERS = """
     CREATE TABLE orders (
         number TEXT PRIMARY KEY, lead INTEGER NOT NULL, state TEXT NOT NULL, price REAL NOT NULL
@@ -69,7 +69,7 @@ ORDERS = """
 
 
 class OwnBot:
-    """A bot that knows nothing of the pipeline."""
+    """A bot that is unaware of the pipeline."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(exist_ok=True)
@@ -80,7 +80,7 @@ class OwnBot:
                 connection.executescript(f"PRAGMA journal_mode = WAL; {script}")
 
     def write_leads(self, leads: int) -> None:
-        """Commit two touches and two steps of an order for each of so many leads."""
+        """Commit two touches and two steps of an order for each of `leads` new leads."""
         with closing(self._open("actions")) as actions, closing(self._open("nature")) as nature:
             for lead in itertools.islice(self._numbers, leads):
                 actions.executemany(
@@ -93,7 +93,7 @@ class OwnBot:
 
     @contextmanager
     def keep_writing(self) -> Iterator[None]:
-        """Work on in a thread of its own."""
+        """Write in a thread within the block."""
         stop = threading.Event()
 
         def write() -> None:
@@ -128,7 +128,7 @@ def test_every_row_arrives_once_while_a_bot_with_its_own_tables_keeps_writing(pi
             pipeline.consume(stream)
         for stream in ("actions", "nature"):
             wait_until(
-                has_more_rows(pipeline, stream, 1_100), f"rows of {stream} that were written meanwhile"
+                has_more_rows(pipeline, stream, 1_100), f"rows of {stream} written meanwhile are loaded"
             )
     result = pipeline.audit()
     assert result["clean"], result
@@ -161,7 +161,7 @@ def test_a_file_with_a_view_is_repartitioned_restored_and_resent(pipeline: Pipel
     pipeline.send_all()
     pipeline.wait_for_all("actions")
     assert pipeline.query("SELECT count(DISTINCT kafka_partition) FROM {actions}") == [(5,)]
-    (pipeline.data / "actions.db").unlink()  # this process still has it open
+    (pipeline.data / "actions.db").unlink()  # the producer keeps the old file open
     pipeline.restore(backup)
     bot.write_leads(20)
     refused = pipeline.run("crmbot-producer", "run", "--stream", "actions")

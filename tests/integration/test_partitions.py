@@ -1,4 +1,4 @@
-"""A topic gets more partitions: leads stay where they are until they can move in order."""
+"""Partitions are added: leads keep their partitions until `repartition` can move them in order."""
 
 import sqlite3
 from contextlib import closing
@@ -23,7 +23,7 @@ REPARTITION = ("crmbot-producer", "repartition", "--stream", "actions")
 
 
 def run_bot(pipeline: Pipeline, seconds: int = 2) -> None:
-    """Let the bot go on, mostly with leads that it knows."""
+    """Run the bot; most of its rows are of existing leads."""
     pipeline.check_output("crmbot-generator", "live", "--rate", "300", "--seconds", str(seconds))
 
 
@@ -100,8 +100,10 @@ def test_topics_adds_partitions_and_removes_none(pipeline: Pipeline, kafka: Kafk
     output = add_partitions(pipeline)
     for topic in topics:
         assert f"{topic} has 7 partitions now" in output
-    # The controller has answered; the broker's metadata follows.
-    wait_until(lambda: [partition_count(admin, topic) for topic in topics] == [7, 7], "both have them")
+    # The broker's metadata lags behind the controller's answer.
+    wait_until(
+        lambda: [partition_count(admin, topic) for topic in topics] == [7, 7], "both topics have 7 partitions"
+    )
     assert add_partitions(pipeline) == "all topics exist\n"
     refused = pipeline.run("crmbot-producer", "topics", PARTITIONS="3")
     assert refused.returncode == 2
@@ -138,7 +140,7 @@ def test_repartition_refuses_until_everything_is_loaded(pipeline: Pipeline) -> N
     add_partitions(pipeline)
     run_bot(pipeline)
     newest = f"{pipeline.in_file('actions'):.1f}"
-    wait_until(lambda: newest in producer.get("/metrics")[1], "all is sent")
+    wait_until(lambda: newest in producer.get("/metrics")[1], "all rows are sent")
     stop(producer)
     refused = pipeline.run(*REPARTITION)
     assert refused.returncode == 2
@@ -192,7 +194,7 @@ def test_a_producer_started_meanwhile_fences_repartition(
     topic = ACTIONS.topic(pipeline.mrf)
     senders = []
 
-    def check_and_get_fenced(*arguments: Any) -> None:  # noqa: ANN401  (handed on)
+    def check_and_get_fenced(*arguments: Any) -> None:  # noqa: ANN401  (passed on)
         check_all_loaded(*arguments)
         senders.append(PageSender(settings, pipeline.mrf, "actions", topic))
 
@@ -239,10 +241,10 @@ def test_a_topic_recreated_with_fewer_partitions_stops_the_producer(pipeline: Pi
     topic = ACTIONS.topic(pipeline.mrf)
     admin = admin_client({"bootstrap.servers": kafka.bootstrap_servers})
     admin.delete_topics([topic])[topic].result(30)
-    wait_until(lambda: topic not in admin.list_topics(timeout=10).topics, "the topic is gone")
+    wait_until(lambda: topic not in admin.list_topics(timeout=10).topics, "the topic is deleted")
     nature = NATURE.topic(pipeline.mrf)
     admin.delete_topics([nature])[nature].result(30)
-    wait_until(lambda: nature not in admin.list_topics(timeout=10).topics, "the other topic is gone")
+    wait_until(lambda: nature not in admin.list_topics(timeout=10).topics, "the other topic is deleted")
     pipeline.check_output("crmbot-producer", "topics", PARTITIONS="2")
     stopped = pipeline.produce("actions")
     assert stopped.exit_code() == 2
@@ -250,7 +252,7 @@ def test_a_topic_recreated_with_fewer_partitions_stops_the_producer(pipeline: Pi
 
 
 def test_keys_are_partitioned_as_by_librdkafka(pipeline: Pipeline, kafka: Kafka) -> None:
-    """Its partitioner "consistent", so that other clients can find a lead's partition."""
+    """As by its partitioner "consistent", so that other clients can find a lead's partition."""
     topic = ACTIONS.topic(pipeline.mrf)
     pipeline.check_output("crmbot-producer", "topics", PARTITIONS="7")
     keys = [f"L{number}".encode() for number in range(500)] + ["Лид №1".encode(), b"", b"\xff\x00"]

@@ -1,4 +1,4 @@
-"""What the producer does with the bot's files, with rivals and with a broker that is away."""
+"""The producer: the bot's files, other producers, and a broker that is down."""
 
 import json
 import sqlite3
@@ -40,7 +40,7 @@ def in_file(pipeline: Pipeline, query: str) -> list[Any]:
 
 
 def messages_of(pipeline: Pipeline) -> list[dict[str, Any]]:
-    """Return what is committed to the topic, in the order of offsets, and check key and partition."""
+    """Return the committed messages of the topic in offset order, after checking key and partition."""
     topic = ACTIONS.topic(pipeline.mrf)
     places = [TopicPartition(topic, number, 0) for number in range(3)]
     found = []
@@ -55,9 +55,9 @@ def messages_of(pipeline: Pipeline) -> list[dict[str, Any]]:
 def test_a_second_producer_fences_the_first(pipeline: Pipeline) -> None:
     pipeline.backfill(1_000)
     first = pipeline.produce("actions")
-    wait_until(lambda: pipeline.has_sent_all(first), "the first has sent all")
+    wait_until(lambda: pipeline.has_sent_all(first), "the first producer has sent all rows")
     second = pipeline.produce("actions")
-    wait_until(lambda: second.logged('"sending"'), "the second sends")
+    wait_until(lambda: second.logged('"sending"'), "the second producer sends")
     pipeline.check_output("crmbot-generator", "live", "--rate", "100", "--seconds", "2")
     assert first.exit_code() == 3
     assert "fenced by another producer" in first.log.read_text()
@@ -72,10 +72,10 @@ def state_end(pipeline: Pipeline) -> int:
 
 
 def offset_in_open_transaction(pipeline: Pipeline) -> Iterator[SourceOffset]:
-    """Yield a source offset, and end when Kafka has it: of a transaction that is still open."""
+    """Yield a source offset, and return when Kafka has its record, in a transaction that is still open."""
     before = state_end(pipeline)
     yield SourceOffset("source", 1, "event")
-    wait_until(lambda: state_end(pipeline) > before, "Kafka has a part of the transaction")
+    wait_until(lambda: state_end(pipeline) > before, "Kafka has the record of the open transaction")
 
 
 def test_a_producer_fenced_within_a_transaction_reports_it(pipeline: Pipeline) -> None:
@@ -99,8 +99,8 @@ def test_a_transaction_that_times_out_is_aborted_and_the_next_producer_resumes(
 
     def source_offsets() -> Iterator[SourceOffset]:
         yield from offset_in_open_transaction(pipeline)
-        with_message = state_end(pipeline)
-        wait_until(lambda: state_end(pipeline) > with_message, "Kafka has aborted the transaction")
+        end = state_end(pipeline)
+        wait_until(lambda: state_end(pipeline) > end, "Kafka has aborted the transaction")
 
     with (
         pytest.raises(StoppedError, match="aborted a transaction that exceeded"),
@@ -122,7 +122,7 @@ def test_an_older_copy_of_the_file_stops_the_producer(pipeline: Pipeline) -> Non
     backup = pipeline.back_up()
     run_bot(pipeline, 400)
     producer = pipeline.produce("actions")
-    wait_until(lambda: pipeline.has_sent_all(producer), "all is sent")
+    wait_until(lambda: pipeline.has_sent_all(producer), "all rows are sent")
     assert producer.terminate() == 0
     pipeline.restore(backup)
     stopped = pipeline.produce("actions")
@@ -135,12 +135,12 @@ def test_an_older_copy_of_the_file_stops_the_producer(pipeline: Pipeline) -> Non
 def test_every_identity_of_the_file_is_compared_with_what_was_sent(
     pipeline: Pipeline, rows_after: int
 ) -> None:
-    """Restored, the bot went on under the old identity, and only then somebody gave the file a new one."""
+    """After a restore, the bot continued under the old identity before the file got a new one."""
     pipeline.backfill(1_000)
     backup = pipeline.back_up()
     run_bot(pipeline, 600)
     producer = pipeline.produce("actions")
-    wait_until(lambda: pipeline.has_sent_all(producer), "all is sent")
+    wait_until(lambda: pipeline.has_sent_all(producer), "all rows are sent")
     assert producer.terminate() == 0
     pipeline.restore(backup)
     run_bot(pipeline, rows_after)
@@ -159,7 +159,7 @@ def test_every_identity_of_the_file_is_compared_with_what_was_sent(
 def test_a_running_producer_sends_next_rows_under_a_new_identity(pipeline: Pipeline) -> None:
     pipeline.backfill(500)
     producer = pipeline.produce("actions")
-    wait_until(lambda: pipeline.has_sent_all(producer), "all is sent")
+    wait_until(lambda: pipeline.has_sent_all(producer), "all rows are sent")
     before, source_id = pipeline.in_file("actions"), str(uuid4())
     with closing(sqlite3.connect(pipeline.data / "actions.db")) as connection, connection:
         connection.execute(
@@ -176,7 +176,7 @@ def test_a_running_producer_sends_next_rows_under_a_new_identity(pipeline: Pipel
 def test_a_running_producer_detects_a_restored_file(pipeline: Pipeline) -> None:
     pipeline.backfill(500)
     producer = pipeline.produce("actions")
-    wait_until(lambda: pipeline.has_sent_all(producer), "all is sent")
+    wait_until(lambda: pipeline.has_sent_all(producer), "all rows are sent")
     with sqlite3.connect(pipeline.data / "actions.db") as connection:
         connection.execute("DELETE FROM actions WHERE transaction_id > 100")
     assert producer.exit_code() == 3
@@ -186,7 +186,7 @@ def test_a_running_producer_detects_a_restored_file(pipeline: Pipeline) -> None:
 def test_a_new_file_at_the_same_path_is_sent_from_its_first_row(pipeline: Pipeline) -> None:
     pipeline.backfill(500)
     producer = pipeline.produce("actions")
-    wait_until(lambda: pipeline.has_sent_all(producer), "all is sent")
+    wait_until(lambda: pipeline.has_sent_all(producer), "all rows are sent")
     ((former,),) = in_file(pipeline, "SELECT source_id FROM source")
     fresh = pipeline.folder / "fresh"
     pipeline.backfill(700, DATA_DIR=str(fresh), SEED="2")
@@ -201,15 +201,15 @@ def test_a_new_file_at_the_same_path_is_sent_from_its_first_row(pipeline: Pipeli
 
 def test_the_producer_waits_for_a_missing_or_incomplete_file(pipeline: Pipeline) -> None:
     producer = pipeline.produce("actions")
-    wait_until(lambda: producer.logged("does not exist (yet)"), "it says that the file is missing")
+    wait_until(lambda: producer.logged("does not exist (yet)"), "it logs that the file is missing")
     assert producer.get("/readyz")[0] == 503
     pipeline.data.mkdir()
     with sqlite3.connect(pipeline.data / "actions.db") as connection:
         connection.execute("CREATE TABLE unrelated (x)")
-    wait_until(lambda: producer.logged("half made"), "it says that the file is half made")
+    wait_until(lambda: producer.logged("half made"), "it logs that the file is incomplete")
     (pipeline.data / "actions.db").unlink()
     pipeline.backfill(300)
-    wait_until(lambda: pipeline.has_sent_all(producer), "all is sent")
+    wait_until(lambda: pipeline.has_sent_all(producer), "all rows are sent")
     assert producer.get("/readyz")[0] == 200
 
 
@@ -227,10 +227,10 @@ def test_the_producer_waits_for_a_locked_file(pipeline: Pipeline) -> None:
     lock.execute("PRAGMA journal_mode = DELETE")
     lock.execute("BEGIN EXCLUSIVE")
     producer = pipeline.produce("actions")
-    wait_until(lambda: producer.logged("database is locked"), "it says that the file is locked")
+    wait_until(lambda: producer.logged("database is locked"), "it logs that the file is locked")
     lock.execute("COMMIT")
     lock.close()
-    wait_until(lambda: pipeline.has_sent_all(producer), "all is sent")
+    wait_until(lambda: pipeline.has_sent_all(producer), "all rows are sent")
 
 
 def test_the_wrong_mrf_and_a_missing_topic_are_configuration_errors(pipeline: Pipeline) -> None:
@@ -249,10 +249,10 @@ def test_the_producer_waits_for_a_broker_that_is_down(pipeline: Pipeline, kafka:
     pipeline.backfill(300)
     kafka.stop()
     producer = pipeline.produce("actions")
-    wait_until(lambda: producer.logged('"waiting"'), "it waits")
+    wait_until(lambda: producer.logged('"waiting"'), "the producer waits for the broker")
     assert producer.get("/readyz")[0] == 503
     kafka.start()
-    wait_until(lambda: pipeline.has_sent_all(producer), "all is sent", seconds=90)
+    wait_until(lambda: pipeline.has_sent_all(producer), "all rows are sent", seconds=90)
 
 
 def test_topics_without_a_broker_prints_one_line_that_says_what_to_check(pipeline: Pipeline) -> None:
@@ -268,7 +268,7 @@ def test_the_chain_continues_across_pages_and_restarts(pipeline: Pipeline) -> No
     for _ in range(3):
         producer = pipeline.produce("actions", PAGE_ROWS="100")
         run_bot(pipeline, 100)
-        wait_until(lambda: pipeline.has_sent_all(producer), "all is sent")  # noqa: B023  (called at once)
+        wait_until(lambda: pipeline.has_sent_all(producer), "all rows are sent")  # noqa: B023  (called immediately)
         assert producer.terminate() == 0
     rows = in_file(pipeline, "SELECT transaction_id, lead_id FROM actions")
     partitions = partitions_of([lead.encode() for _, lead in rows], 3)
@@ -295,6 +295,6 @@ def test_the_producer_writes_nothing_to_the_bots_file(pipeline: Pipeline) -> Non
     pipeline.backfill(500)
     before = digest(pipeline.data / "actions.db")
     producer = pipeline.produce("actions")
-    wait_until(lambda: pipeline.has_sent_all(producer), "all is sent")
+    wait_until(lambda: pipeline.has_sent_all(producer), "all rows are sent")
     assert producer.terminate() == 0
     assert digest(pipeline.data / "actions.db") == before

@@ -1,4 +1,4 @@
-"""The producer's records on the state topic: first, foreign, undecodable, lost, and held back by others."""
+"""The producer's records on the state topic: first, foreign, undecodable, lost, stale or not readable yet."""
 
 import json
 import sqlite3
@@ -41,7 +41,7 @@ def test_the_first_record_is_written_before_the_first_row(pipeline: Pipeline) ->
     with closing(sqlite3.connect(pipeline.data / "actions.db")) as connection, connection:
         connection.execute("DELETE FROM actions")
     producer = pipeline.produce("actions")
-    wait_until(lambda: producer.logged('"sending"'), "it waits for rows")
+    wait_until(lambda: producer.logged('"sending"'), "the producer waits for rows")
     assert producer.terminate() == 0
     with sender_of(pipeline) as sender:
         assert sender.is_topic_unused()
@@ -88,15 +88,15 @@ def test_a_record_behind_an_open_transaction_of_another_producer_is_not_missed(p
     with sender_of(pipeline) as sender:
         sender.commit_offsets([SourceOffset("source", 7, "event")])
     with sender_of(pipeline) as successor, ThreadPoolExecutor(1) as executor:
-        coming = executor.submit(successor.offsets)
+        offsets = executor.submit(successor.offsets)
         with pytest.raises(TimeoutError):
-            coming.result(timeout=2)
+            offsets.result(timeout=2)
         other.abort_transaction(30)
-        assert coming.result(timeout=30)["source"].transaction_id == 7
+        assert offsets.result(timeout=30)["source"].transaction_id == 7
 
 
 def test_state_records_older_than_the_topic_stop_the_producer(pipeline: Pipeline) -> None:
-    """The state topic was restored from an older copy; partitions were raised in between."""
+    """The state topic is restored from a copy made before partitions were added."""
     pipeline.backfill(300)
     pipeline.send_all()
     with sender_of(pipeline) as sender:

@@ -1,4 +1,4 @@
-"""Recovery by command: `resend` after a loss in Kafka, `new-source` after a file was restored."""
+"""Recovery commands: `resend` after a loss in Kafka, `new-source` after a restore of the bot's file."""
 
 import re
 import sqlite3
@@ -32,7 +32,7 @@ ACCEPT_LOSS = ("crmbot-consumer", "accept-loss", "--stream", "actions")
 
 
 def run_bot(pipeline: Pipeline, rows: int = 300) -> None:
-    """Let the bot go on, mostly with leads that it knows."""
+    """Run the bot; most of its rows are of existing leads."""
     pipeline.check_output("crmbot-generator", "live", "--rate", str(rows), "--seconds", "1")
 
 
@@ -62,7 +62,7 @@ def loaded_copies(pipeline: Pipeline) -> list[int]:
 
 
 def wait_until_each_loaded_once(pipeline: Pipeline) -> None:
-    wait_until(lambda: 0 not in loaded_copies(pipeline), "every row of the file in the warehouse")
+    wait_until(lambda: 0 not in loaded_copies(pipeline), "every row of the file is loaded")
     assert set(loaded_copies(pipeline)) == {1}
     assert pipeline.query("SELECT event_id FROM {actions} GROUP BY event_id HAVING count(*) > 1") == []
     rejected = "SELECT reason FROM crm_bot_rejects WHERE topic = %s"
@@ -75,7 +75,7 @@ def moved_leads(pipeline: Pipeline) -> list[str]:
 
 
 def load_all(pipeline: Pipeline) -> None:
-    """Let a producer and a consumer bring everything to the warehouse, and stop them."""
+    """Run a producer and a consumer until every row is loaded once."""
     producer, consumer = pipeline.produce("actions"), pipeline.consume("actions")
     wait_until_each_loaded_once(pipeline)
     stop(producer)
@@ -89,7 +89,7 @@ def assert_stopped(service: Service, *words: str) -> None:
 
 
 def refused(pipeline: Pipeline, *command: str, code: int = 2) -> str:
-    """Run a command that refuses, and return its line."""
+    """Run a command that must refuse, and return the line it prints."""
     done = pipeline.run(*command)
     assert done.returncode == code, f"{done.returncode}\n{done.stdout}{done.stderr}"
     (line,) = done.stderr.splitlines()
@@ -97,7 +97,7 @@ def refused(pipeline: Pipeline, *command: str, code: int = 2) -> str:
 
 
 def lose_state(pipeline: Pipeline) -> None:
-    """Delete the records of all identities that the file has."""
+    """Delete the producer's records of all identities of the file."""
     producer = Producer({"bootstrap.servers": pipeline.bootstrap})
     for source_id, _, _ in identities(pipeline):
         producer.produce(STATE_TOPIC, None, f"{pipeline.mrf}|actions|{source_id}".encode(), partition=0)
@@ -105,7 +105,7 @@ def lose_state(pipeline: Pipeline) -> None:
 
 
 def delete_messages(pipeline: Pipeline, partition: int) -> None:
-    """Delete all messages that a partition has, as retention would."""
+    """Delete all messages of a partition, as retention does."""
     admin = admin_client({"bootstrap.servers": pipeline.bootstrap})
     place = TopicPartition(ACTIONS.topic(pipeline.mrf), partition)
     place.offset = offsets(admin, [place], LATEST)[place.topic, partition]
@@ -263,7 +263,8 @@ def test_resend_fills_an_accepted_loss(pipeline: Pipeline) -> None:
     pipeline.check_output(*ACCEPT_LOSS, *advice[1].split())
     consumer = pipeline.consume("actions")
     wait_until(
-        lambda: max(pipeline.query("SELECT max(transaction_id) FROM {actions}"))[0] == newest_id(pipeline), ""
+        lambda: max(pipeline.query("SELECT max(transaction_id) FROM {actions}"))[0] == newest_id(pipeline),
+        "the newest row is loaded",
     )
     assert 0 in loaded_copies(pipeline)
     stop(consumer)
@@ -302,7 +303,7 @@ def test_a_producer_started_meanwhile_fences_resend(
     kafka = {"bootstrap.servers": pipeline.bootstrap}
     order, rivals = ledger.order_resend, []
 
-    def order_and_get_fenced(*arguments: Any) -> None:  # noqa: ANN401  (handed on)
+    def order_and_get_fenced(*arguments: Any) -> None:  # noqa: ANN401  (passed on)
         order(*arguments)
         rivals.append(PageSender(kafka, pipeline.mrf, "actions", ACTIONS.topic(pipeline.mrf)))
 
@@ -328,7 +329,7 @@ def recovery_settings(pipeline: Pipeline) -> RecoverySettings:
 
 
 def restore_older_copy(pipeline: Pipeline) -> tuple[int, int]:
-    """Restore a file of 500 rows after more were loaded: return the backup's newest row, and the newest."""
+    """Restore an older copy after more rows were loaded; return the newest ids of the copy and the file."""
     pipeline.backfill(700)
     backup = pipeline.back_up()
     older = newest_id(pipeline)
@@ -422,7 +423,7 @@ def test_an_interrupted_new_source_is_completed_by_the_next_run(
     settings, topic = {"bootstrap.servers": kafka.bootstrap_servers}, ACTIONS.topic(pipeline.mrf)
     rivals = []
 
-    def check_and_get_fenced(*arguments: Any) -> dict[int, Position]:  # noqa: ANN401  (handed on)
+    def check_and_get_fenced(*arguments: Any) -> dict[int, Position]:  # noqa: ANN401  (passed on)
         rivals.append(PageSender(settings, pipeline.mrf, "actions", topic))
         return checked_positions(*arguments)
 
@@ -553,7 +554,7 @@ def test_a_source_that_was_rejected_by_mistake_is_accepted_again(pipeline: Pipel
     pipeline.consume("nature")
     all_are_bad = {"MAX_REJECTS_IN_A_ROW": "1000000", "MAX_REJECTS_SHARE": "1"}
     producer, consumer = pipeline.produce("actions"), pipeline.consume("actions", **all_are_bad)
-    wait_until(lambda: dead_letters(pipeline) == pipeline.in_file("actions"), "all are dead letters")
+    wait_until(lambda: dead_letters(pipeline) == pipeline.in_file("actions"), "all rows are dead letters")
     assert consumer.terminate() == producer.terminate() == 0
     (broken,) = pipeline.audit()["streams"][0]["broken_promises"]
     assert f"crmbot-consumer accept-source {' '.join(decision)}" in broken
@@ -561,7 +562,7 @@ def test_a_source_that_was_rejected_by_mistake_is_accepted_again(pipeline: Pipel
     pipeline.check_output(*RESEND)
     pipeline.produce("actions")
     pipeline.consume("actions", **all_are_bad)
-    wait_until(lambda: 0 not in loaded_copies(pipeline), "every row of the file in the warehouse")
+    wait_until(lambda: 0 not in loaded_copies(pipeline), "every row of the file is loaded")
     result = pipeline.audit()
     assert result["clean"], result
 

@@ -1,4 +1,4 @@
-"""Dead letters: listed, shown, put right and loaded once."""
+"""Dead letters: listed, shown, corrected and replayed once."""
 
 import json
 from pathlib import Path
@@ -24,11 +24,11 @@ def repaired(pipeline: Pipeline, message: dict[str, Any]) -> tuple[str, str]:
 
 @pytest.fixture
 def broken(pipeline: Pipeline) -> bytes:
-    """A reject at partition 0 offset 1, of row 2 of three."""
+    """The second of three rows as a dead letter, at offset 1 of partition 0."""
     value = json.dumps(action(pipeline.mrf, 2, potential_revenue="650")).encode()
     send(pipeline.bootstrap, topic(pipeline), [action(pipeline.mrf, 1), value, action(pipeline.mrf, 3)])
     pipeline.consume("actions")
-    wait_until(lambda: loaded_ids(pipeline) == [1, 3], "the good rows")
+    wait_until(lambda: loaded_ids(pipeline) == [1, 3], "the good rows are loaded")
     return value
 
 
@@ -56,7 +56,7 @@ def test_a_foreign_message_is_not_replayed(pipeline: Pipeline) -> None:
     forged = action(pipeline.mrf, 2**62, previous_id=5)
     send(pipeline.bootstrap, topic(pipeline), [action(pipeline.mrf, 1), forged, action(pipeline.mrf, 2)])
     pipeline.consume("actions")
-    wait_until(lambda: loaded_ids(pipeline) == [1, 2], "the good rows")
+    wait_until(lambda: loaded_ids(pipeline) == [1, 2], "the good rows are loaded")
     refused = pipeline.run(*REJECTS, "replay", *STREAM, *PLACE)
     assert (refused.returncode, "is not the bot's" in refused.stderr) == (2, True)
 
@@ -67,19 +67,19 @@ def test_a_copy_in_an_accepted_gap_is_not_replayed(pipeline: Pipeline) -> None:
     gap = ("--source-id", SOURCE, "--after-id", "1", "--up-to-id", "4")
     pipeline.check_output("crmbot-consumer", "accept-loss", *STREAM, "--partition", "0", *gap)
     pipeline.consume("actions")
-    wait_until(lambda: loaded_ids(pipeline) == [1, 5], "the rows behind the gap")
+    wait_until(lambda: loaded_ids(pipeline) == [1, 5], "the rows after the gap are loaded")
     send(pipeline.bootstrap, topic(pipeline), [action(pipeline.mrf, 3)])
-    wait_until(lambda: len(rejects(pipeline)) == 1, "a copy from the middle of the gap")
+    wait_until(lambda: len(rejects(pipeline)) == 1, "a copy of a row in the gap is rejected")
     refused = pipeline.run(*REJECTS, "replay", *STREAM, "0", "2")
     assert (refused.returncode, "lies in a gap that was accepted" in refused.stderr) == (2, True)
 
 
 def test_of_two_rejects_of_an_event_only_one_is_replayed(pipeline: Pipeline) -> None:
-    """Both are replayed at once: there is no telling which comes first, but one must be refused."""
+    """Both are replayed concurrently: either may be first, the other must be refused."""
     bad = [action(pipeline.mrf, 2, potential_revenue=value) for value in ("1", "2")]
     send(pipeline.bootstrap, topic(pipeline), [action(pipeline.mrf, 1), *bad])
     pipeline.consume("actions")
-    wait_until(lambda: len(rejects(pipeline)) == 2, "both are rejected")
+    wait_until(lambda: len(rejects(pipeline)) == 2, "both messages are rejected")
     file = repaired(pipeline, action(pipeline.mrf, 2))
     both = [pipeline.start(*REJECTS, "replay", *STREAM, "0", offset, *file) for offset in ("1", "2")]
     assert sorted(service.exit_code() for service in both) == [0, 2]

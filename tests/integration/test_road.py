@@ -1,4 +1,4 @@
-"""The main job: what a bot commits is in the warehouse once, in order, while it goes on working."""
+"""The main path: every row that a running bot commits is in the warehouse once, in order."""
 
 from functools import partial
 
@@ -100,15 +100,13 @@ def test_metrics_count_rows_and_lag(pipeline: Pipeline) -> None:
     assert f"crmbot_producer_rows_sent_total{labels} {rows:.1f}" in producer.get("/metrics")[1]
     wait_until(
         lambda: f"crmbot_consumer_rows_loaded_total{labels} {rows:.1f}" in consumer.get("/metrics")[1],
-        "the consumer counts its rows",
+        "the consumer has counted its rows",
     )
-    rows_behind = [
+    no_lag = [
         f'crmbot_consumer_lag_rows{{mrf="{pipeline.mrf}",partition="{p}",stream="actions"}} 0.0'
         for p in "012"
     ]
-    wait_until(
-        lambda: all(lag in consumer.get("/metrics")[1] for lag in rows_behind), "no partition lags behind"
-    )
+    wait_until(lambda: all(lag in consumer.get("/metrics")[1] for lag in no_lag), "no partition has a lag")
     assert f"crmbot_consumer_lag_seconds{labels} 0.0" in consumer.get("/metrics")[1]
     assert producer.get("/healthz") == (200, "ok\n")
     assert producer.get("/readyz") == (200, "ok\n")

@@ -1,4 +1,4 @@
-"""A service that gets nowhere while more and more waits ends with 1; one that has nothing to do does not."""
+"""A service that makes no progress while its backlog grows exits with 1; an idle one keeps running."""
 
 import gc
 import os
@@ -25,7 +25,7 @@ from tests.integration.pipeline import Pipeline, Service, wait_until
 MINUTES = 0.1
 SECONDS = MINUTES * 60
 STUCK = {"STUCK_MINUTES": str(MINUTES)}
-NOWHERE = "host=127.0.0.1 port=1 user=nobody dbname=nothing"
+NO_WAREHOUSE = "host=127.0.0.1 port=1 user=nobody dbname=nothing"
 
 
 def topic(pipeline: Pipeline) -> str:
@@ -33,24 +33,24 @@ def topic(pipeline: Pipeline) -> str:
 
 
 def wait_times(service: Service) -> list[str]:
-    """Return when it said that it waits."""
+    """Return the times at which the service logged that it waits."""
     return [event["timestamp"] for event in service.events if event["event"] == "waiting"]
 
 
 def has_waited_beyond_the_limit(service: Service, begin: float) -> bool:
-    """Tell whether it said so much later than `begin` that it waits."""
+    """Return whether the service has logged that it waits more than twice STUCK_MINUTES after `begin`."""
     since = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(begin + 2 * SECONDS))
     return any(moment > since for moment in wait_times(service))
 
 
 def exit_line_while(service: Service, send_more: Callable[[], None], seconds: float = 90) -> str:
-    """Let more come until the service has ended with 1; return its last line."""
+    """Call `send_more` until the service has exited with 1; return the last line of its log."""
 
-    def has_ended() -> bool:
+    def has_exited() -> bool:
         send_more()
         return service.process.poll() is not None
 
-    wait_until(has_ended, f"{service.log} has ended", seconds)
+    wait_until(has_exited, f"the service of {service.log} exits", seconds)
     assert service.exit_code() == 1
     return service.last_line
 
@@ -58,7 +58,7 @@ def exit_line_while(service: Service, send_more: Callable[[], None], seconds: fl
 def test_a_consumer_without_a_warehouse_exits_only_when_the_backlog_grows(pipeline: Pipeline) -> None:
     send(pipeline.bootstrap, topic(pipeline), [action(pipeline.mrf, 1)])
     begin = time.time()
-    consumer = pipeline.consume("actions", WAREHOUSE_DSN=NOWHERE, **STUCK)
+    consumer = pipeline.consume("actions", WAREHOUSE_DSN=NO_WAREHOUSE, **STUCK)
     wait_until(lambda: has_waited_beyond_the_limit(consumer, begin), "it waits for the warehouse")
     assert consumer.process.poll() is None
     line = exit_line_while(
@@ -69,9 +69,9 @@ def test_a_consumer_without_a_warehouse_exits_only_when_the_backlog_grows(pipeli
 
 
 def test_a_consumer_that_receives_no_messages_exits(pipeline: Pipeline) -> None:
-    # The broker holds its answers back until they are large.
-    held_back = {"KAFKA_FETCH_MIN_BYTES": "100000000", "KAFKA_FETCH_WAIT_MAX_MS": "50000"}
-    consumer = pipeline.consume("actions", **held_back, **STUCK)
+    # The broker delays fetch responses until they are large.
+    delayed = {"KAFKA_FETCH_MIN_BYTES": "100000000", "KAFKA_FETCH_WAIT_MAX_MS": "50000"}
+    consumer = pipeline.consume("actions", **delayed, **STUCK)
     wait_until(lambda: consumer.get("/readyz")[0] == 200, "the consumer is ready")
     line = exit_line_while(
         consumer, lambda: send(pipeline.bootstrap, topic(pipeline), [action(pipeline.mrf, 1)])
@@ -81,7 +81,7 @@ def test_a_consumer_that_receives_no_messages_exits(pipeline: Pipeline) -> None:
 
 def test_consumers_without_messages_or_without_partitions_keep_running(pipeline: Pipeline) -> None:
     consumers = [pipeline.consume("actions", **STUCK) for _ in range(4)]  # of three partitions
-    wait_until(lambda: all(c.get("/readyz")[0] == 200 for c in consumers), "all are ready")
+    wait_until(lambda: all(c.get("/readyz")[0] == 200 for c in consumers), "all consumers are ready")
     producer = Producer(
         {"bootstrap.servers": pipeline.bootstrap, "transactional.id": f"aborting-{pipeline.mrf}"}
     )
@@ -90,15 +90,15 @@ def test_consumers_without_messages_or_without_partitions_keep_running(pipeline:
 
     def aborted_for_long() -> bool:
         producer.begin_transaction()
-        producer.produce(topic(pipeline), b"never to be seen", b"L1", partition=0)
+        producer.produce(topic(pipeline), b"aborted", b"L1", partition=0)
         producer.flush(10)
         producer.abort_transaction(10)
         return time.monotonic() > begin + 3 * SECONDS
 
-    wait_until(aborted_for_long, "aborted transactions for longer than is allowed")
+    wait_until(aborted_for_long, "transactions have been aborted for longer than STUCK_MINUTES")
     assert [c.process.poll() for c in consumers] == [None] * 4
     send(pipeline.bootstrap, topic(pipeline), [action(pipeline.mrf, 1)])
-    wait_until(lambda: pipeline.in_warehouse("actions") == 1, "the row")
+    wait_until(lambda: pipeline.in_warehouse("actions") == 1, "the row is loaded")
 
 
 def test_the_consumer_waits_for_a_frozen_broker(pipeline: Pipeline, kafka: Kafka) -> None:
@@ -107,17 +107,19 @@ def test_the_consumer_waits_for_a_frozen_broker(pipeline: Pipeline, kafka: Kafka
     os.kill(kafka.pid, signal.SIGSTOP)
     try:
         thaw = time.monotonic() + 3 * SECONDS
-        wait_until(lambda: time.monotonic() > thaw, "the broker was frozen for longer than is allowed")
+        wait_until(
+            lambda: time.monotonic() > thaw, "the broker has been frozen for longer than STUCK_MINUTES"
+        )
         assert consumer.process.poll() is None
     finally:
         os.kill(kafka.pid, signal.SIGCONT)
     send(pipeline.bootstrap, topic(pipeline), [action(pipeline.mrf, number) for number in range(1, 11)])
-    wait_until(lambda: pipeline.in_warehouse("actions") == 10, "all rows")
+    wait_until(lambda: pipeline.in_warehouse("actions") == 10, "all rows are loaded")
     assert consumer.process.poll() is None
 
 
 class SessionCounter:
-    """Stands where the logger does: counts what of sessions is still in memory while the consumer waits."""
+    """A logger that counts the sessions in memory whenever the consumer waits."""
 
     def __init__(self, stop: threading.Event, waits: int) -> None:
         self.counts: list[int] = []
@@ -131,7 +133,7 @@ class SessionCounter:
             self._stop.set()
 
     def info(self, event: str, **fields: object) -> None:
-        """What goes well is not counted."""
+        """Ignored."""
 
 
 def test_failed_loads_leave_nothing_in_memory(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""A warehouse with TLS and four roles, made by the SQL that docs/install.md prints."""
+"""A warehouse with TLS, and the four roles that the SQL in docs/install.md creates."""
 
 import itertools
 import re
@@ -21,7 +21,7 @@ _PASSWORD = "correct horse battery staple"
 
 @pytest.fixture(scope="module")
 def secured(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> Iterator[SecuredPostgres]:
-    """A server with two databases, `passwords` and `certificates`, and the docs' roles in both."""
+    """A server with the databases `passwords` and `certificates`, and the documented roles in both."""
     with SecuredPostgres(tmp_path_factory.mktemp("secured"), authority) as postgres:
         roles, grants = statements()
         with psycopg.connect(postgres.dsn, autocommit=True) as connection:
@@ -35,7 +35,7 @@ def secured(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> I
 
 
 def statements() -> tuple[str, str]:
-    """Return the SQL of docs/install.md: what makes the roles, and the rest."""
+    """Return the SQL of docs/install.md: the statements that create the roles, and the others."""
     block = re.search(
         r"^    CREATE ROLE crm_bot_owner.*?^(?=\S)", _INSTALL.read_text(), re.MULTILINE | re.DOTALL
     )
@@ -46,7 +46,7 @@ def statements() -> tuple[str, str]:
 
 
 def role(secured: SecuredPostgres, authority: Authority, name: str, **parts: object) -> dict[str, str]:
-    """Return the variables with which a role connects to `passwords`; `parts` of the DSN come on top."""
+    """Return the settings with which a role connects to `passwords`; `parts` override parts of the DSN."""
     place = {"host": "127.0.0.1", "port": secured.port, "dbname": "passwords", "user": f"crm_bot_{name}"}
     tls = {"sslmode": "verify-full", "sslrootcert": authority.ca}
     return {
@@ -61,7 +61,7 @@ def with_certificate(certificate: Certificate) -> dict[str, object]:
 
 @pytest.fixture
 def pipeline(kafka: Kafka, secured: SecuredPostgres, tmp_path: Path) -> Iterator[Pipeline]:
-    """An MRF with topics; `query` comes as superuser."""
+    """An MRF with topics and without tables; `query` runs as the superuser."""
     dsn = make_conninfo(secured.dsn, dbname="passwords", options="-c search_path=crm_bot")
     pipeline = Pipeline(f"mrf{next(_NUMBERS)}", tmp_path, kafka.bootstrap_servers, dsn)
     pipeline.check_output("crmbot-producer", "topics")
@@ -125,7 +125,7 @@ REFUSED = {
     "a connection without encryption": "no pg_hba.conf entry",
     "an authority that did not sign the server's certificate": "certificate verify failed",
     "a name that is not in the server's certificate": "does not match host name",
-    "a file that is not there": 'root certificate file "/nowhere/ca.pem" does not exist',
+    "a missing file": 'root certificate file "/nowhere/ca.pem" does not exist',
     "no certificate": "requires a valid client certificate",
     "a certificate of another role": "certificate authentication failed",
     "a certificate that has expired": "certificate expired",
@@ -145,7 +145,7 @@ def test_a_client_refused_by_the_warehouse_exits_with_one_line(
         "a connection without encryption": {"sslmode": "disable"},
         "an authority that did not sign the server's certificate": {"sslrootcert": other.ca},
         "a name that is not in the server's certificate": {"host": "localhost"},
-        "a file that is not there": {"sslrootcert": "/nowhere/ca.pem"},
+        "a missing file": {"sslrootcert": "/nowhere/ca.pem"},
         "no certificate": {"dbname": "certificates"},
         "a certificate of another role": with_certificate(authority.issue("crm_bot_owner")),
         "a certificate that has expired": with_certificate(
@@ -164,7 +164,7 @@ def test_a_client_refused_by_the_warehouse_exits_with_one_line(
 def test_a_password_changed_while_a_consumer_runs(
     pipeline: Pipeline, secured: SecuredPostgres, authority: Authority
 ) -> None:
-    """The connection that is open lives on; a new one with the old password ends the consumer with 2."""
+    """The open connection keeps working; a consumer that reconnects with the old password exits with 2."""
     pipeline.check_output("crmbot-consumer", "migrate", **role(secured, authority, "owner"))
     pipeline.backfill(100)
     variables = role(secured, authority, "loader")
@@ -183,7 +183,7 @@ def test_a_password_changed_while_a_consumer_runs(
         pipeline.wait_for_all("actions")
     finally:
         pipeline.query(f"ALTER ROLE crm_bot_loader PASSWORD '{_PASSWORD}'")
-    wait_until(lambda: pipeline.has_sent_all(producer), "all is sent")
+    wait_until(lambda: pipeline.has_sent_all(producer), "all rows are sent")
     assert pipeline.query("SELECT count(DISTINCT event_id) FROM {actions}") == [
         (pipeline.in_file("actions"),)
     ]
