@@ -1,1 +1,1 @@
-"""Side-by-side measurements of the pipeline: `python -m bench` from the root of the repository."""
+"""Benchmarks of the pipeline against plain tools: `python -m bench` from the root of the repository."""

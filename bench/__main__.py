@@ -1,10 +1,10 @@
-"""`python -m bench`: how fast the services are beside plain tools, in one run on one machine.
+"""`python -m bench`: the services compared with plain tools, in one run on one machine.
 
-The two sides of a comparison handle the same rows of the actions stream in turns. A service's time runs from
-the start of its process to the commit of the last row, as ledger or source offset show. Without start-up it
-runs from the event with which the work begins: the consumer knows its partitions and their positions and has
-asked for no message; the producer has fenced its predecessor and has read no row. With a multiple of 20,000
-rows (BATCH_ROWS) the consumer's last batch is full and does not wait BATCH_SECONDS for more.
+The two sides of a comparison alternate and process the same rows of the actions stream. A service's time runs
+from the start of its process to the commit of the last row, in the ledger or the state topic. Without
+start-up, it runs from an event in the service's log: the consumer has been assigned its partitions and has
+not fetched a message; the producer has fenced its predecessor and has not read a row. With a multiple of
+20,000 rows (BATCH_ROWS), the consumer's last batch is full and does not wait for BATCH_SECONDS.
 """
 
 import os
@@ -30,17 +30,17 @@ _PARTS = ("consumer", "producer", "memory")
 
 @click.command()
 @click.option("--rows", type=click.IntRange(min=20_000), default=1_000_000, show_default=True)
-@click.option("--rounds", type=click.IntRange(1, 50), default=5, show_default=True, help="Pairs to measure.")
+@click.option("--rounds", type=click.IntRange(1, 50), default=5, show_default=True, help="Rounds to measure.")
 @click.option(
     "--insert-rows",
     type=click.IntRange(min=1_000),
     default=50_000,
     show_default=True,
-    help="Rows for the INSERT loop, at most.",
+    help="Rows for the INSERT loop, at most --rows.",
 )
 @click.option("--only", type=click.Choice(_PARTS), multiple=True, help="Only this part.  [default: all]")
 def main(rows: int, rounds: int, insert_rows: int, only: tuple[str, ...]) -> None:
-    """Compare consumer and producer with plain tools, and measure every service's peak memory."""
+    """Compare consumer and producer with plain tools, and measure the peak memory of every service."""
     insert_rows = min(insert_rows, rows)
     settings = {"rows": rows, "rounds": rounds, "insert_rows": insert_rows, "load_before": os.getloadavg()[0]}
     build = _ROOT / "build"
@@ -54,12 +54,12 @@ def main(rows: int, rounds: int, insert_rows: int, only: tuple[str, ...]) -> Non
     def say(text: str) -> None:
         console.print(text, soft_wrap=True, highlight=False, markup=False)
 
-    say(f"{rows:,} rows, {rounds} rounds; the machine's load before is {settings['load_before']:.1f}")
+    say(f"{rows:,} rows, {rounds} rounds; load average before the run: {settings['load_before']:.1f}")
     try:
         with (
             tempfile.TemporaryDirectory(prefix="bench-", dir=build, ignore_cleanup_errors=True) as name,
             Kafka(Path(name) / "kafka") as kafka,
-            # Tables are emptied and filled again and again: nothing that autovacuum should do meanwhile.
+            # Tables are truncated and loaded repeatedly: autovacuum would distort the measurements.
             Postgres(Path(name) / "postgres", settings={"autovacuum": "off"}) as postgres,
             psycopg.connect(postgres.dsn, autocommit=True) as warehouse,
         ):
@@ -72,7 +72,7 @@ def main(rows: int, rounds: int, insert_rows: int, only: tuple[str, ...]) -> Non
                     comparisons += parts.consumer(pipeline, rows, rounds, insert_rows, folder, runs, say)
                 if "memory" in (only or _PARTS):
                     parts.memory(pipeline, rows, folder, runs, say)
-                if "producer" in (only or _PARTS):  # the last one: it gives the files to other MRFs
+                if "producer" in (only or _PARTS):  # last, because it gives the files to other MRFs
                     comparisons += parts.producer(pipeline, rounds, runs, say)
             finally:
                 services.stop()

@@ -1,4 +1,4 @@
-"""Runs a service as a process and measures it; compares two series of measurements."""
+"""Runs and measures a service; compares two series of measurements."""
 
 import json
 import time
@@ -12,19 +12,19 @@ import psutil
 
 from devstack.demo.services import Service, Services
 
-_LOOK_SECONDS = 0.02
+_POLL_SECONDS = 0.02
 
 
 class BenchError(Exception):
-    """A measurement that would say nothing; the message says why."""
+    """An invalid measurement; the message says why."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """A service from the start of its process to the moment at which its work was done.
+    """One run of a service, from the start of its process until its work was done.
 
-    `seconds` is the whole time; `start_up_seconds` of them went by before the work began. `cpu_seconds` is
-    what its threads used of all cores, start-up included.
+    `seconds` includes `start_up_seconds`, the time before the work began. `cpu_seconds` is the CPU time of
+    all threads, start-up included.
     """
 
     service: str
@@ -48,7 +48,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two sides that took turns, in rows per second; `target` is the least wanted ratio."""
+    """The rates of two sides that alternated, in rows per second; `target` is the minimum ratio."""
 
     name: str
     target: float
@@ -57,7 +57,7 @@ class Comparison:
 
     @property
     def ratios(self) -> list[float]:
-        """Ours to theirs, pair by pair."""
+        """Ours to theirs, by round."""
         return [ours / theirs for ours, theirs in zip(self.ours, self.theirs, strict=True)]
 
     @property
@@ -74,13 +74,13 @@ def measured(
     begins_with: str | None = None,
     timeout: float = 1800,
 ) -> Run:
-    """Run a service until `is_done`, by default until it ends by itself, then end it.
+    """Run a service until `is_done`, by default until it exits, then stop it.
 
-    `begins_with` is the event in the service's log with which its work begins.
+    `begins_with` is the event in the service's log that marks the end of its start-up.
 
     Raises:
         DevstackError: the service failed.
-        BenchError: it was not done within `timeout` seconds, or ended before.
+        BenchError: it was not done within `timeout` seconds, or exited before.
     """
     peak = cpu = 0.0
     began = time.time()
@@ -90,7 +90,7 @@ def measured(
         if time.time() - began > timeout or (is_done and service.process.poll() is not None):
             services.stop()
             raise BenchError(f"{service.name} was not done after {time.time() - began:.0f} s")
-        time.sleep(_LOOK_SECONDS)
+        time.sleep(_POLL_SECONDS)
     seconds = time.time() - began
     peak, cpu = max(peak, _peak_mb(service.process.pid)), _cpu_seconds(service.process.pid) or cpu
     services.stop()
@@ -101,7 +101,7 @@ def measured(
 
 
 def _peak_mb(pid: int) -> float:
-    """Return the most memory that a process ever held (VmHWM), in MiB; 0 when it is gone."""
+    """Return a process's peak memory (VmHWM) in MiB; 0 if it has exited."""
     try:
         status = Path(f"/proc/{pid}/status").read_text()
     except (FileNotFoundError, ProcessLookupError):
@@ -110,7 +110,7 @@ def _peak_mb(pid: int) -> float:
 
 
 def _cpu_seconds(pid: int) -> float:
-    """Return the processor time that a process has used; 0 when it is gone."""
+    """Return a process's CPU time; 0 if it has exited."""
     try:
         times = psutil.Process(pid).cpu_times()
     except psutil.NoSuchProcess:

@@ -1,13 +1,13 @@
-"""The parts of the bench: consumer, producer, memory. Each adds its runs to `runs`."""
+"""The parts of the benchmark: consumer, producer, memory. Each appends its runs to `runs`."""
 
 from collections.abc import Callable
 from pathlib import Path
 
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from bench.baselines import bare_produce, insert_loop, psql_copy
 from bench.measure import Comparison, Run
 from bench.pipeline import Pipeline
-from bench.rivals import bare_produce, insert_loop, psql_copy
 from crmbot_core.contracts import ACTIONS
 from crmbot_core.kafka import wait_for
 from crmbot_producer.chain import chained
@@ -36,11 +36,11 @@ def consumer(
             psql_copy(pipeline.dsn, topic, names, "to", file)
         pipeline.empty(_TWIN)
         copied.append(rows / psql_copy(pipeline.dsn, _TWIN, names, "from", file))
-        pipeline.must_hold(_TWIN, rows)
+        pipeline.check_row_count(_TWIN, rows)
         pipeline.empty(_TWIN)
         seconds = insert_loop(pipeline.bootstrap, pipeline.dsn, topic, _TWIN, columns, insert_rows)
         inserted.append(insert_rows / seconds)
-        pipeline.must_hold(_TWIN, insert_rows)
+        pipeline.check_row_count(_TWIN, insert_rows)
         say(
             f"consumer {number}/{rounds}: {ours[-1].rate:,.0f} rows/s, without start-up "
             rf"{ours[-1].working_rate:,.0f}; \copy {copied[-1]:,.0f}; INSERT loop {inserted[-1]:,.0f}"
@@ -79,8 +79,8 @@ def producer(pipeline: Pipeline, rounds: int, runs: list[Run], say: Say) -> list
 
 
 def memory(pipeline: Pipeline, rows: int, folder: Path, runs: list[Run], say: Say) -> None:
-    """Let every service handle all rows of both streams."""
-    say("memory: all services on all rows of both streams")
+    """Run every service over all rows of both streams."""
+    say("memory: all services over all rows of both streams")
     runs.append(pipeline.produce("nature"))
     runs.append(pipeline.consume("nature", pipeline.newest("nature")))
     runs.append(pipeline.consume("actions", rows))
@@ -89,7 +89,7 @@ def memory(pipeline: Pipeline, rows: int, folder: Path, runs: list[Run], say: Sa
 
 
 def _messages(pipeline: Pipeline) -> list[tuple[bytes, bytes]]:
-    """Return key and value of every row of actions.db, as the producer sends them."""
+    """Return the keys and values of the messages that the producer sends for actions.db."""
     file = BotFile(pipeline.data / "actions.db", ACTIONS, pipeline.mrf)
     (identity,) = file.identities()
     offset = nothing_sent(identity)

@@ -1,4 +1,4 @@
-"""One MRF's pipeline: its backlog, and services that drain it as often as wanted."""
+"""The pipeline of one MRF: its backlog, and services that process it repeatedly."""
 
 import json
 import sqlite3
@@ -15,7 +15,7 @@ from crmbot_core.contracts import stream_named
 from crmbot_core.kafka import STATE_TOPIC
 from devstack.demo.services import Services
 
-_ROWS_PER_ACTION = 1.35  # that the generator writes to both files
+_ROWS_PER_ACTION = 1.35  # rows that the generator writes to both files
 
 
 @dataclass
@@ -30,7 +30,7 @@ class Pipeline:
     mrf: str = "mrf1"
 
     def backfill(self, rows: int) -> Run:
-        """Make topics, tables and files, and cut actions.db to exactly `rows` rows."""
+        """Create topics, tables and files, and cut actions.db to exactly `rows` rows."""
         wanted = int(rows * _ROWS_PER_ACTION) + 1_000
         command = ("crmbot-generator", "backfill", "--rows", str(wanted), "--seed", "1")
         run = measured(self.services, self._environment(), *command, rows=wanted)
@@ -42,18 +42,18 @@ class Pipeline:
         return run
 
     def move_to(self, mrf: str) -> None:
-        """Make actions.db a file that nothing was ever sent of: another MRF and another identity."""
+        """Give actions.db to another MRF under a new identity, of which no row has been sent."""
         self.mrf = mrf
         self._change_file("UPDATE source SET mrf = ?, source_id = ?", mrf, str(uuid4()))
         self.services.run(self._environment(), "crmbot-producer", "topics")
 
     def newest(self, stream: str) -> int:
-        """Return the newest transaction_id of a file, which is its number of rows."""
+        """Return the newest transaction_id of a file, which equals its number of rows."""
         with closing(sqlite3.connect(self.data / f"{stream}.db")) as file:
             return int(file.execute(f"SELECT max(transaction_id) FROM {stream}").fetchone()[0])
 
     def produce(self, stream: str) -> Run:
-        """Send a whole file to its topic; done when the record of its last row is committed."""
+        """Send all rows of a file, until the record of the last row is committed."""
         newest = self.newest(stream)
         state = Consumer({"bootstrap.servers": self.bootstrap, "group.id": "bench"})
         partition = TopicPartition(STATE_TOPIC, 0)
@@ -80,7 +80,7 @@ class Pipeline:
             )
 
     def consume(self, stream: str, rows: int) -> Run:
-        """Load a whole topic of `rows` rows into its emptied table; done when the ledger has them all."""
+        """Load a topic of `rows` rows into its emptied table, until the ledger covers all of them."""
         topic = stream_named(stream).topic(self.mrf)
         self.empty(topic)
         self.warehouse.execute("DELETE FROM crm_bot_ledger WHERE topic = %s", (topic,))
@@ -93,11 +93,11 @@ class Pipeline:
             is_done=lambda: self.warehouse.execute(query, (topic,)).fetchone() == (rows,),
             begins_with="assigned",
         )
-        self.must_hold(topic, rows)
+        self.check_row_count(topic, rows)
         return run
 
     def export(self, folder: Path, rows: int) -> Run:
-        """Save both workbooks."""
+        """Export both workbooks."""
         environment = self._environment() | {"OUTPUT_DIR": str(folder)}
         return measured(self.services, environment, "crmbot-exporter", "export", rows=rows)
 
@@ -107,15 +107,15 @@ class Pipeline:
         return measured(self.services, self._environment(), "crmbot-producer", "audit", rows=rows)
 
     def empty(self, table: str) -> None:
-        """Empty a table, and leave no checkpoint to be made during the next load."""
+        """Truncate a table, and run a checkpoint so that none falls into the next load."""
         self.warehouse.execute(f"TRUNCATE {table}".encode())
         self.warehouse.execute("CHECKPOINT")
 
-    def must_hold(self, table: str, rows: int) -> None:
+    def check_row_count(self, table: str, rows: int) -> None:
         """Raise BenchError unless a table has exactly `rows` rows."""
         found = self.warehouse.execute(f"SELECT count(*) FROM {table}".encode()).fetchone()
         if found != (rows,):
-            raise BenchError(f"{table} holds {found}, not {rows} rows: this was not the load to be measured")
+            raise BenchError(f"{table} has {found} rows, not {rows}: the measurement is invalid")
 
     def _change_file(self, statement: str, *parameters: object) -> None:
         with closing(sqlite3.connect(self.data / "actions.db")) as file, file:

@@ -1,4 +1,4 @@
-"""What was measured, as a table and as JSON."""
+"""The results, as tables and as JSON."""
 
 import json
 import os
@@ -19,10 +19,10 @@ _MEMORY_LIMIT_MB = 400
 
 
 def show(comparisons: Sequence[Comparison], runs: Sequence[Run], console: Console) -> None:
-    """Print the comparisons, then peak memory, start-up and processor time of each service."""
+    """Print the comparisons, then peak memory, start-up time and CPU time of each service."""
     if comparisons:
         table = _table("comparison", "ratio", "min … max", "target", "", "ours, rows/s", "theirs")
-        table.caption = "median of the pairs' ratios; * without the start-up of the service"
+        table.caption = "medians of the rounds' ratios; * without the service's start-up"
         for c in comparisons:
             ratio, spread = f"{median(c.ratios):.2f}", f"{min(c.ratios):.2f} … {max(c.ratios):.2f}"
             rates = f"{median(c.ours):,.0f}", f"{median(c.theirs):,.0f}"
@@ -49,7 +49,7 @@ def show(comparisons: Sequence[Comparison], runs: Sequence[Run], console: Consol
 def write(
     file: Path, settings: dict[str, Any], comparisons: Sequence[Comparison], runs: Sequence[Run]
 ) -> None:
-    """Write everything that was measured, sample by sample."""
+    """Write every sample."""
     machine = {
         "system": platform.platform(),
         "cores": os.cpu_count(),

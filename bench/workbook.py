@@ -1,8 +1,8 @@
-"""`python -m bench.workbook`: how long marts and a workbook take, beside a bare XlsxWriter loop.
+"""`python -m bench.workbook`: the time of marts and a workbook, compared with a bare XlsxWriter loop.
 
-PostgreSQL makes the rows itself: leads with five actions each over a hundred days, every third with an order
-of three steps. The loop writes the cells of the data sheets, rows from a cursor like ours, with XlsxWriter's
-`write_row` in constant_memory; each side is a process of its own, so that its peak memory is its own.
+PostgreSQL generates the rows: leads with five actions each over a hundred days, every third with an order of
+three steps. The loop writes the same cells of the data sheets, read by the same cursor, with XlsxWriter's
+`write_row` in constant_memory. Each side runs in its own process, so that its peak memory can be measured.
 """
 
 import os
@@ -35,7 +35,7 @@ from crmbot_exporter.workbook import new_workbook
 from devstack import Postgres
 
 _SQL = Path(__file__).parents[1] / "sql"
-_TARGET = 1.3  # times the loop's seconds
+_TARGET = 1.3  # at most, relative to the loop's time
 _MEMORY_MB = 300
 _COLUMNS = DASHBOARDS["actions"].data
 _LEADS = """
@@ -92,7 +92,7 @@ def _report(settings: ExporterSettings) -> Report:
 
 
 def _measured(action: Callable[[ExporterSettings, Path], None], *arguments: object) -> tuple[float, float]:
-    """Run an action in a process of its own; return its seconds and its peak memory in MiB."""
+    """Run an action in a separate process; return its seconds and its peak memory in MiB."""
     context = get_context("spawn")
     receiving, sending = context.Pipe(duplex=False)
     process = context.Process(target=_child, args=(sending, action, arguments))
@@ -116,9 +116,9 @@ def _child(sending: Connection, action: Callable[..., None], arguments: Sequence
 @click.command()
 @click.option("--rows", type=click.IntRange(min=1_000, max=1_048_575), default=1_000_000, show_default=True)
 @click.option("--mart-rows", type=click.IntRange(min=1_000), default=5_000_000, show_default=True)
-@click.option("--rounds", type=click.IntRange(1, 20), default=3, show_default=True, help="Pairs to measure.")
+@click.option("--rounds", type=click.IntRange(1, 20), default=3, show_default=True, help="Rounds to measure.")
 def main(rows: int, mart_rows: int, rounds: int) -> None:
-    """Measure the data sheets beside a bare loop, then all marts of one MRF."""
+    """Compare the data sheets with a bare loop, then measure all marts of one MRF."""
     with tempfile.TemporaryDirectory(prefix="bench-") as name, Postgres(Path(name) / "postgres") as postgres:
         settings = ExporterSettings(warehouse_dsn=postgres.dsn, sql_dir=_SQL, mrf="mrf1")
         _fill(postgres.dsn, rows // 5)
@@ -138,8 +138,8 @@ def main(rows: int, mart_rows: int, rounds: int) -> None:
         with snapshot(settings) as connection:
             names = build(connection, _SQL, Wanted("mrf1", settings.timezone)).names
         seconds = time.monotonic() - began
-    click.echo(f"{rows:,} rows: {ratio:.2f} times the loop, at most {_TARGET}")
-    click.echo(f"peak memory: {peak:.0f} MiB, below {_MEMORY_MB}")
+    click.echo(f"{rows:,} rows: {ratio:.2f} times the loop; target: at most {_TARGET}")
+    click.echo(f"peak memory: {peak:.0f} MiB; target: below {_MEMORY_MB}")
     click.echo(
         f"{len(names)} marts over {mart_rows:,} rows: {seconds:.1f} s; load before {os.getloadavg()[0]:.1f}"
     )
@@ -147,7 +147,7 @@ def main(rows: int, mart_rows: int, rounds: int) -> None:
 
 
 def _fill(dsn: str, leads: int) -> None:
-    """Make the tables of mrf1 anew, with this many leads."""
+    """Recreate the tables of mrf1 with this many leads."""
     variables = psql.variables(_SQL / "storage" / "postgresql.sql") | {"mrf": "mrf1"}
     with psycopg.connect(dsn) as connection:
         connection.execute("DROP SCHEMA public CASCADE")

@@ -1,4 +1,4 @@
-"""What becomes of the servers when the process that started them is killed."""
+"""The servers when the process that started them is killed."""
 
 import os
 import subprocess
@@ -36,14 +36,14 @@ def owner(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
         process.kill()
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="other systems don't tell children that a parent ended")
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux signals children when their parent exits")
 def test_servers_exit_when_their_owner_is_killed(owner: subprocess.Popen[str], tmp_path: Path) -> None:
     assert owner.stdout is not None
     kafka, postgres = (psutil.Process(int(pid)) for pid in owner.stdout.readline().split())
     with psycopg.connect(Postgres(tmp_path / "postgres").dsn) as connection:
         connection.execute("CREATE TABLE greetings (text text)")
     family = [kafka, postgres, *postgres.children()]
-    kafka.send_signal(SIGSTOP)  # a broker that does not react: the next start has to end it
+    kafka.send_signal(SIGSTOP)  # an unresponsive broker: the next start must kill it
 
     os.kill(owner.pid, SIGKILL)
 

@@ -1,4 +1,4 @@
-"""Ports: each is given once, even before its server listens."""
+"""Free ports: each is returned once, even if its server does not listen yet."""
 
 import pytest
 

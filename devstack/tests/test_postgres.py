@@ -81,7 +81,7 @@ def test_a_directory_in_use_is_refused(tmp_path: Path) -> None:
 
 def test_an_unusable_directory_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(DevstackError, match="take another directory"):
+    with pytest.raises(DevstackError, match="use another directory"):
         Postgres(tmp_path / "file")
 
 

@@ -1,4 +1,4 @@
-"""What is downloaded once, in the user's cache."""
+"""Downloads in the user's cache."""
 
 import shutil
 from collections.abc import Callable
@@ -10,12 +10,12 @@ from devstack.server import lock
 
 
 def cached(name: str, download: Callable[[Path], Path]) -> Path:
-    """Return a folder of the cache, downloading it the first time; one process does it, others wait.
+    """Return a folder of the cache. One process downloads it the first time, while others wait.
 
     Args:
         name: of the folder.
-        download: is given an empty folder to work in, and returns the folder inside it that is kept. What an
-            interrupted download left is removed before.
+        download: takes an empty staging folder and returns the folder inside it to keep. The remains of an
+            interrupted download are removed first.
     """
     home = user_cache_path("crmbot-devstack") / name
     if not home.is_dir():

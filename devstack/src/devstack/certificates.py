@@ -16,7 +16,7 @@ from devstack.server import write_private
 
 
 class Certificate(NamedTuple):
-    """PEM files of a certificate, its private key (PKCS #8), and both in one, as Kafka's keystores are."""
+    """PEM files of a certificate, its private key (PKCS #8), and both in one file for Kafka's keystores."""
 
     chain: Path
     key: Path
@@ -24,7 +24,7 @@ class Certificate(NamedTuple):
 
 
 class Authority:
-    """A certificate authority of its own; its certificate is the file `ca`."""
+    """A new certificate authority; its certificate is the file `ca`."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -36,9 +36,9 @@ class Authority:
         """Write `<name>.pem`, `<name>.key` and `<name>-keystore.pem`.
 
         Args:
-            name: the certificate's common name, by which a server knows a client.
-            hosts: for which a server shows it.
-            has_expired: it has been out of date for an hour.
+            name: the common name, by which a server identifies a client.
+            hosts: the names of the server that uses it.
+            has_expired: it expired an hour ago.
         """
         now = datetime.now(UTC)
         issued = self._authority.issue_cert(

@@ -7,10 +7,10 @@ from pathlib import Path
 from devstack.cache import cached
 from devstack.server import DevstackError
 
-# Tests and demo run on the version that the variable names.
+# The variable sets the version for tests and demo.
 KAFKA_VERSION = os.environ.get("DEVSTACK_KAFKA_VERSION", "4.2.1")
-# Kafka's own dependencies have no binding for slf4j: without it the broker would log nothing. The "!" keeps
-# the versions that the binding's parent asks for (an older kafka-clients) out of the resolution.
+# Kafka's dependencies have no slf4j binding, without which the broker logs nothing. The "!" ignores the
+# versions that the binding's parent manages (an older kafka-clients).
 _COORDINATES = (
     f"org.apache.kafka:kafka_2.13:{KAFKA_VERSION}+org.apache.logging.log4j:log4j-slf4j-impl:2.25.4!"
 )
@@ -25,11 +25,11 @@ def kafka_jars() -> list[Path]:
 
 
 def _download(staging: Path) -> Path:
-    from jgo.constants import MAVEN_CENTRAL_URL  # here, since importing jgo takes long and is rarely needed
+    from jgo.constants import MAVEN_CENTRAL_URL  # here, because importing jgo is slow and rarely needed
     from jgo.env import EnvironmentBuilder, LinkStrategy
     from jgo.maven import MavenContext
 
-    # jgo takes what an interrupted download left for a whole file: hence an empty folder.
+    # jgo would use partial files of an interrupted download: hence an empty folder.
     maven = MavenContext(
         repo_cache=staging / "repository", remote_repos={"central": MAVEN_CENTRAL_URL}, timeout=60
     )

@@ -18,7 +18,7 @@ HAS_KIP_848 = int(KAFKA_VERSION.partition(".")[0]) >= 4
 
 
 class Kafka(Server):
-    """A Kafka broker on 127.0.0.1, without encryption or passwords."""
+    """A Kafka broker on 127.0.0.1, without encryption and authentication."""
 
     name = "Kafka"
     program = "java"
@@ -30,9 +30,10 @@ class Kafka(Server):
         """Describe a broker; nothing runs before `start`.
 
         Args:
-            directory: where the broker keeps its data, its settings and its log.
-            port: where it listens; by default a free port, the same for the directory's life.
-            settings: broker settings that come on top of ours, such as {"log.retention.ms": "1000"}.
+            directory: of the broker's data, configuration and log.
+            port: to listen on; by default a free port, which the directory keeps.
+            settings: further broker settings, which override the defaults, such as
+                {"log.retention.ms": "1000"}.
         """
         super().__init__(directory)
         self.port = remembered_port(self.directory / "port", port)
@@ -40,7 +41,7 @@ class Kafka(Server):
 
     @property
     def bootstrap_servers(self) -> str:
-        """What clients take as bootstrap.servers."""
+        """The value of bootstrap.servers for clients."""
         return f"127.0.0.1:{self.port}"
 
     def _prepare(self) -> list[str]:
@@ -76,7 +77,7 @@ def _java(*command: str) -> list[str]:
     return [
         str(JAVA),
         *("-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:-UsePerfData"),
-        "-XX:TieredStopAtLevel=1",  # for a life of minutes the optimising compiler costs more than it saves
+        "-XX:TieredStopAtLevel=1",  # the optimizing compiler does not pay off within minutes
         f"-Dlog4j2.configurationFile={log_settings.as_uri()}",
         *("-cp", ":".join(map(str, kafka_jars()))),
         *command,
@@ -84,9 +85,9 @@ def _java(*command: str) -> list[str]:
 
 
 def consumer_variables(session_milliseconds: int = 6_000) -> dict[str, str]:
-    """Return the variables with which partitions of a consumer that was killed move after so long.
+    """Return the services' variables that set the session timeout, after which a killed consumer is removed.
 
-    There are none for a broker that has KIP-848, where they are the broker's settings.
+    They are empty for a broker with KIP-848, where the timeout is a setting of the broker.
     """
     if HAS_KIP_848:
         return {}
@@ -105,10 +106,10 @@ def server_properties(port: int, controller_port: int) -> dict[str, str]:
         "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
         "controller.listener.names": "CONTROLLER",
         "controller.quorum.voters": f"1@127.0.0.1:{controller_port}",
-        # After a kill -9 the controller takes the broker back only when the old session has run out.
+        # After a kill -9, the controller registers the broker again only when its old session has expired.
         "broker.session.timeout.ms": "3000",
         "broker.heartbeat.interval.ms": "500",
-        # Internal topics fit one broker.
+        # Internal topics for a single broker.
         "offsets.topic.replication.factor": "1",
         "offsets.topic.num.partitions": "4",
         "transaction.state.log.replication.factor": "1",
@@ -117,7 +118,7 @@ def server_properties(port: int, controller_port: int) -> dict[str, str]:
         "share.coordinator.state.topic.replication.factor": "1",
         "share.coordinator.state.topic.min.isr": "1",
         "share.coordinator.state.topic.num.partitions": "4",
-        # Partitions of a consumer that was killed move within seconds; in production it is 45 s.
+        # Partitions of a killed consumer are reassigned within seconds; the default is 45 s.
         "group.consumer.min.session.timeout.ms": "6000",
         "group.consumer.session.timeout.ms": "6000",
         "group.consumer.min.heartbeat.interval.ms": "1000",
@@ -125,5 +126,5 @@ def server_properties(port: int, controller_port: int) -> dict[str, str]:
         "group.min.session.timeout.ms": "1000",
         "group.initial.rebalance.delay.ms": "0",
         "auto.create.topics.enable": "false",
-        "log.cleaner.dedupe.buffer.size": str(32 * 1024 * 1024),  # of the heap; the default is 128 MiB
+        "log.cleaner.dedupe.buffer.size": str(32 * 1024 * 1024),  # on the heap; the default is 128 MiB
     }

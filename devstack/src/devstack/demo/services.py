@@ -1,4 +1,4 @@
-"""The services as processes, started the way their images start them: a command and its environment."""
+"""The services as processes, started as in their images: by a command and its environment."""
 
 import os
 import subprocess
@@ -17,7 +17,6 @@ from devstack.server import DevstackError
 _BIN = Path(sys.executable).parent
 _LAUNCH = Path(__file__).parent.parent / "launch.py"
 _STOP_SECONDS = 40
-_DEATH = -int(SIGTERM)
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,7 @@ class Service:
     log: Path
 
     def metric(self, name: str) -> float:
-        """Return the sum of a metric's samples, 0 while the service does not answer."""
+        """Return the sum of a metric's samples; 0 if the service does not respond."""
         try:
             with urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=1) as answer:
                 text = answer.read().decode()
@@ -42,14 +41,14 @@ class Service:
 
 @dataclass
 class Services:
-    """Starts commands and ends them all. A command that fails raises DevstackError with its last lines."""
+    """Starts and stops services. A failure raises DevstackError with the last lines of the log."""
 
     folder: Path
     environment: dict[str, str]
     running: list[Service] = field(default_factory=list)
 
     def start(self, environment: dict[str, str], *command: str) -> Service:
-        """Start a service that runs until it is told to stop."""
+        """Start a service, which runs until `stop`."""
         port = free_port()
         name = "-".join([environment.get("MRF", ""), *command[:2], environment.get("STREAM", "")]).strip("-")
         log = self.folder / f"{name}-{len(self.running)}.log"
@@ -58,7 +57,7 @@ class Services:
         return self.running[-1]
 
     def run(self, environment: dict[str, str], *command: str, codes: tuple[int, ...] = (0,)) -> str:
-        """Run a command to its end and return what it printed."""
+        """Run a command and return its output."""
         log = self.folder / f"{'-'.join([environment.get('MRF', ''), *command[:2]])}.log"
         output = log.with_suffix(".out")
         process = self._spawn(log, command, environment, output)
@@ -67,30 +66,30 @@ class Services:
         return output.read_text()
 
     def check(self) -> None:
-        """Raise DevstackError if a service has ended by itself with a failure."""
+        """Raise DevstackError if a service has exited with a failure."""
         for service in self.running:
             code = service.process.poll()
             if code not in (None, 0):
                 raise DevstackError(_failure(service.name, code or 0, service.log))
 
     def stop(self) -> None:
-        """End all services as Kubernetes would: SIGTERM, and SIGKILL after the grace period.
+        """Stop all services as Kubernetes does: with SIGTERM, and SIGKILL after the grace period.
 
         Raises:
-            DevstackError: if one did not end cleanly.
+            DevstackError: a service did not exit cleanly.
         """
-        ending, self.running = self.running, []
-        for service in ending:
+        stopping, self.running = self.running, []
+        for service in stopping:
             service.process.terminate()
         failures = []
-        for service in ending:
+        for service in stopping:
             try:
                 code = service.process.wait(_STOP_SECONDS)
             except subprocess.TimeoutExpired:
                 service.process.kill()
                 code = service.process.wait()
-            # SIGTERM before the service could hear of it is an end like any other.
-            if code not in (0, _DEATH):
+            # A SIGTERM that arrives before the service handles it kills the process, which is no failure.
+            if code not in (0, -int(SIGTERM)):
                 failures.append(_failure(service.name, code, service.log))
         if failures:
             raise DevstackError("\n".join(failures))
@@ -98,7 +97,7 @@ class Services:
     def _spawn(
         self, log: Path, command: tuple[str, ...], environment: dict[str, str], output: Path | None = None
     ) -> "subprocess.Popen[bytes]":
-        # It ends with this process; a Ctrl-C is for this process alone, which ends the services in order.
+        # It is stopped with this process. Only this process receives a Ctrl-C, and then stops the services.
         launch = [sys.executable, "-I", "-S", str(_LAUNCH)]
         launch += map(str, (os.getpid(), int(SIGTERM), os.geteuid(), os.getegid()))
         with log.open("wb") as errors, (output or log).open("ab") as printed:
@@ -114,4 +113,4 @@ class Services:
 
 def _failure(name: str, code: int, log: Path) -> str:
     tail = "\n".join(log.read_text(errors="replace").splitlines()[-5:])
-    return f"{name} ended with code {code}; the end of {log}:\n{tail}"
+    return f"{name} exited with code {code}; the end of {log}:\n{tail}"

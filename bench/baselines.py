@@ -1,4 +1,4 @@
-"""What the services are compared with, each written the way it usually is."""
+r"""The baselines of the comparisons: `\copy`, a loop of poll and INSERT, and a bare producer."""
 
 import json
 import subprocess
@@ -17,7 +17,7 @@ _COMMIT_ROWS = 1_000
 
 
 def psql_copy(dsn: str, table: str, columns: Sequence[str], direction: str, file: Path) -> float:
-    r"""Run psql with a `\copy` `from` or `to` a file of its own side; return its seconds, start included."""
+    r"""Run psql's `\copy` `from` or `to` a local file; return its seconds, with the start of psql."""
     command = f"\\copy {table} ({', '.join(columns)}) {direction} '{file}'"
     began = time.monotonic()
     psql = bin_directory() / "psql"
@@ -31,7 +31,7 @@ def insert_loop(bootstrap: str, dsn: str, topic: str, table: str, columns: Seque
     """Load the first `rows` messages with a loop of poll and INSERT.
 
     Returns:
-        The seconds from the assignment of the partitions to the last commit.
+        The seconds from the assignment of partitions to the last commit.
     """
     names = [*columns, "kafka_offset"]
     insert = f"INSERT INTO {table} ({', '.join(names)}) VALUES ({', '.join(['%s'] * len(names))})".encode()
@@ -74,7 +74,7 @@ def bare_produce(bootstrap: str, topic: str, messages: Sequence[tuple[bytes, byt
     """Send (key, value) pairs with an idempotent producer, without transactions.
 
     Returns:
-        The seconds from the second message on: the first one waits for connections and a producer id.
+        The seconds without the first message, which waits for connections and a producer id.
     """
     producer = Producer(
         {"bootstrap.servers": bootstrap, "enable.idempotence": True, "compression.type": "lz4"}
