@@ -11,7 +11,7 @@ _HERE = Path(__file__).parent
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if tool("helm") is None:
-        skip = pytest.mark.skip(reason="helm is not there: put it on PATH, or say where it is by HELM")
+        skip = pytest.mark.skip(reason="helm not found: put it on PATH, or set HELM to its path")
         for item in items:
             if _HERE in item.path.parents:
                 item.add_marker(skip)

@@ -1,4 +1,4 @@
-"""Renders the chart with helm, and finds its way in what comes out."""
+"""Renders the chart with helm, and looks up objects in the result."""
 
 import json
 import os
@@ -19,7 +19,7 @@ Manifest = dict[str, Any]
 
 
 def tool(name: str) -> str | None:
-    """Return where a tool is: what HELM or KUBECONFORM says, else what PATH has; None if it is nowhere."""
+    """Return the path of a tool: from the variable HELM or KUBECONFORM, or else from PATH, or None."""
     return os.environ.get(name.upper()) or shutil.which(name)
 
 
@@ -32,7 +32,7 @@ def helm(*arguments: str) -> "subprocess.CompletedProcess[str]":
 
 @cache
 def text(*files: Path, **values: str) -> str:
-    """Return the manifests of a release named after its MRF; `values` are set as JSON, dots as `__`."""
+    """Return the manifests of the release mrf1; `values` are set as JSON, with `__` for dots."""
     arguments = [f"--values={file}" for file in files]
     arguments += [f"--set-json={name.replace('__', '.')}={value}" for name, value in values.items()]
     done = helm("template", "mrf1", str(CHART), "--namespace=crm-bot", *arguments)
@@ -55,12 +55,12 @@ class Rendered:
         return {document["metadata"]["name"] for document in self.objects if document["kind"] == kind}
 
     def one(self, kind: str, name: str) -> Manifest:
-        """Return the object of that kind and name."""
+        """Return the object with this kind and name."""
         (found,) = (d for d in self.objects if d["kind"] == kind and d["metadata"]["name"] == name)
         return found
 
     def pods(self) -> Iterator[tuple[str, Manifest]]:
-        """Yield name and template (metadata, spec) of everything that becomes a pod."""
+        """Yield the name and the template (metadata, spec) of every pod."""
         for document in self.objects:
             name = document["metadata"]["name"]
             if document["kind"] == "Pod":
@@ -71,7 +71,7 @@ class Rendered:
                 yield name, document["spec"]["jobTemplate"]["spec"]["template"]
 
     def pod(self, name: str) -> Manifest:
-        """Return the spec of the pod that the object of that name makes."""
+        """Return the spec of the pod of the object with this name."""
         spec: Manifest = dict(self.pods())[name]["spec"]
         return spec
 
@@ -83,11 +83,11 @@ class Rendered:
 
 
 def secrets_of(container: Manifest) -> list[str]:
-    """Return the Secrets whose keys are the container's variables."""
+    """Return the Secrets that set variables of the container."""
     return [source["secretRef"]["name"] for source in container["envFrom"] if "secretRef" in source]
 
 
 def dashboard(rendered: Rendered) -> Any:  # noqa: ANN401  (JSON)
-    """Return the dashboard as Grafana reads it."""
+    """Return the dashboard as parsed JSON."""
     (content,) = rendered.one("ConfigMap", "mrf1-dashboard")["data"].values()
     return json.loads(content)

@@ -1,4 +1,4 @@
-"""What holds of the chart with every file of values that it ships."""
+"""Properties of the chart with every values file that it ships."""
 
 import os
 import re
@@ -23,11 +23,11 @@ every_rendering = pytest.mark.parametrize("files", RENDERINGS)
 def test_manifests_match_the_kubernetes_schemas(files: tuple[Path, ...]) -> None:
     kubeconform, schemas = tool("kubeconform"), os.environ.get("KUBECONFORM_SCHEMAS")
     if kubeconform is None:
-        pytest.skip("kubeconform is not there: put it on PATH, or say where it is by KUBECONFORM")
+        pytest.skip("kubeconform not found: put it on PATH, or set KUBECONFORM to its path")
     location = (
         [f"-schema-location={schemas}/{{{{.ResourceKind}}}}{{{{.KindSuffix}}}}.json"] if schemas else []
     )
-    # Kubernetes' own schemas have no custom resources; ours may.
+    # The default schemas have no custom resources; KUBECONFORM_SCHEMAS may.
     skipped = [] if schemas else [f"-skip={','.join(CUSTOM)}"]
     command = [kubeconform, "-strict", *skipped, *location]
     done = subprocess.run(
@@ -60,7 +60,7 @@ def test_every_pod_meets_the_restricted_pod_security_standard(files: tuple[Path,
 def test_no_pod_has_an_api_token_or_service_variables(files: tuple[Path, ...]) -> None:
     for name, template in Rendered(*files).pods():
         assert template["spec"]["automountServiceAccountToken"] is False, name
-        # A Service named kafka would bring KAFKA_PORT, which the Kafka client refuses.
+        # A Service named kafka would set KAFKA_PORT, which the Kafka client refuses as a setting.
         assert template["spec"]["enableServiceLinks"] is False, name
 
 
@@ -114,7 +114,7 @@ def test_every_port_has_probes(files: tuple[Path, ...]) -> None:
             for port in container.get("ports", []):
                 assert port["name"].startswith("metrics"), name
                 assert len(port["name"]) <= 15, name
-                assert port["containerPort"] not in ports, f"{name}: two containers open one port"
+                assert port["containerPort"] not in ports, f"{name}: two containers use the same port"
                 ports.add(port["containerPort"])
                 assert {"name": "HTTP_PORT", "value": str(port["containerPort"])} in container["env"]
                 for probe, path in (

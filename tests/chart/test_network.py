@@ -1,11 +1,11 @@
-"""NetworkPolicies: what no policy allows is denied, and each pod may do what it needs and no more."""
+"""NetworkPolicies: traffic is denied by default, and each pod is allowed the connections that it needs."""
 
 import pytest
 
 from tests.chart.rendering import DEFAULT, Manifest, Rendered
 
 KAFKA, WAREHOUSE, DNS = 9092, 5432, 53
-# What the pods that Airflow starts are labelled with: dags/dag_data2excel.py.
+# Labels of the pods that Airflow creates: dags/dag_data2excel.py.
 EXPORT_RUN = {"app.kubernetes.io/name": "crmbot-exporter", "app.kubernetes.io/instance": "mrf1"}
 
 

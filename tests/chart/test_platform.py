@@ -1,4 +1,4 @@
-"""charts/platform: what it renders, part by part. That it works is for tests/cluster to say."""
+"""What charts/platform renders. Whether it works is tested in tests/cluster."""
 
 import os
 import subprocess
@@ -32,7 +32,7 @@ def pod_specs(documents: list[Manifest]) -> list[Any]:
 def test_manifests_match_the_kubernetes_schemas() -> None:
     kubeconform, schemas = tool("kubeconform"), os.environ.get("KUBECONFORM_SCHEMAS")
     if kubeconform is None:
-        pytest.skip("kubeconform is not there: put it on PATH, or say where it is by KUBECONFORM")
+        pytest.skip("kubeconform not found: put it on PATH, or set KUBECONFORM to its path")
     location = (
         [f"-schema-location={schemas}/{{{{.ResourceKind}}}}{{{{.KindSuffix}}}}.json"] if schemas else []
     )

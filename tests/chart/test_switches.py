@@ -1,4 +1,4 @@
-"""What each switch of the values does to the objects."""
+"""The effect of values on the rendered objects."""
 
 import re
 from pathlib import Path
@@ -34,7 +34,7 @@ def test_the_objects_of_a_minimal_release() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "complaint"),
+    ("value", "message"),
     [
         ('mrf="MRF1"', "mrf"),
         ("consumer.replica=3", "replica"),
@@ -54,23 +54,23 @@ def test_the_objects_of_a_minimal_release() -> None:
         ("warehouse.dsn=postgresql://user:secret@host/db", "dsn"),
     ],
 )
-def test_a_typo_or_a_secret_is_refused_by_name(value: str, complaint: str) -> None:
+def test_a_typo_or_a_secret_is_refused_by_name(value: str, message: str) -> None:
     done = helm("template", "mrf1", str(CHART), f"--values={DEFAULT}", f"--set={value}")
     assert done.returncode != 0
-    assert complaint in done.stderr
+    assert message in done.stderr
 
 
 @pytest.mark.parametrize(
-    ("given", "complaint"),
+    ("given", "message"),
     [
         ("warehouse.existingSecret=warehouse", "kafka: set bootstrapServers"),
         ("kafka.existingSecret=kafka", "warehouse: set dsn"),
     ],
 )
-def test_missing_values_are_named(given: str, complaint: str) -> None:
+def test_missing_values_are_named(given: str, message: str) -> None:
     done = helm("template", "mrf1", str(CHART), "--set=mrf=mrf1", f"--set={given}")
     assert done.returncode != 0
-    assert complaint in done.stderr
+    assert message in done.stderr
 
 
 def test_topics_come_before_tables_and_both_before_the_release() -> None:
@@ -87,7 +87,7 @@ def test_topics_come_before_tables_and_both_before_the_release() -> None:
     assert weights[("Job", "mrf1-topics")] < weights[("Job", "mrf1-migrate")]
     assert max(config, policy) < weights[("Job", "mrf1-topics")]
     assert len(weights) == 2
-    # What the Jobs use is a hook too, or the user's: nothing of the release is there yet.
+    # The Jobs use only hooks and the user's objects: the release's own objects do not exist yet.
     for name in ("topics", "migrate"):
         container = rendered.container(f"mrf1-{name}", name)
         assert container["envFrom"][0] == {"configMapRef": {"name": "mrf1-hooks-config"}}
@@ -122,7 +122,7 @@ def test_an_upgrade_repartitions_each_stream_if_enabled() -> None:
     for stream in STREAMS:
         name = f"repartition-{stream}"
         annotations = rendered.one("Job", f"mrf1-{name}")["metadata"]["annotations"]
-        # Where nothing is installed there is no file of the bot.
+        # Before an installation there is no bot's file.
         assert annotations["helm.sh/hook"] == "pre-upgrade"
         assert int(annotations["helm.sh/hook-weight"]) > int(topics["helm.sh/hook-weight"])
         container = rendered.container(f"mrf1-{name}", name)
@@ -224,7 +224,7 @@ def test_keda_uses_a_certificate_or_an_existing_authentication() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "complaint"),
+    ("value", "message"),
     [
         (
             "consumer.autoscaling.authentication.create=false",
@@ -233,10 +233,10 @@ def test_keda_uses_a_certificate_or_an_existing_authentication() -> None:
         ("kafka.bootstrapServers=", "consumer.autoscaling needs kafka.bootstrapServers"),
     ],
 )
-def test_missing_values_of_keda_are_named(value: str, complaint: str) -> None:
+def test_missing_values_of_keda_are_named(value: str, message: str) -> None:
     done = helm("template", "mrf1", str(CHART), f"--values={CI / 'keda-values.yaml'}", f"--set={value}")
     assert done.returncode != 0
-    assert complaint in done.stderr
+    assert message in done.stderr
 
 
 def test_ca_files_are_mounted_where_the_clients_look() -> None:

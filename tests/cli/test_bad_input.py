@@ -1,9 +1,8 @@
 """Bad input to every command and every setting: one line that names it, exit code 2, nothing written.
 
-What the settings classes and the command lines say about themselves makes most of the rows, so that a new
-setting or option has its rows without being named here; what they do not say stands in the tables below. A
-wrong option has click's usage above its line. What only a broker or a warehouse can refuse is in
-tests/integration.
+Most cases are derived from the settings classes and the command lines, so that new settings and options are
+covered; the tables below add the others. For a wrong option, click prints the usage before the line. Input
+that only a broker or a warehouse can refuse is tested in tests/integration.
 """
 
 import os
@@ -36,7 +35,7 @@ COMMANDS: dict[str, click.Command] = {
 
 SECRET = "hunter2"
 NOT_UTF8 = os.fsdecode(b"\xff")
-# Right as far as it goes: nothing listens there.
+# Valid settings, although no server listens there.
 ENVIRONMENT = {
     "MRF": "mrf1",
     "STREAM": "actions",
@@ -48,7 +47,7 @@ ENVIRONMENT = {
     "WAREHOUSE_DSN": "host=127.0.0.1 port=1",
 }
 SOURCE = "5f1c9a4e-0b57-4d4e-9d0c-6d6f3f0f2a11"
-# What a command cannot do without.
+# Required arguments of commands.
 ARGUMENTS: dict[str, tuple[str, ...]] = {
     "crmbot-consumer accept-loss": ("--partition", "0"),
     "crmbot-consumer reject-source": ("--source-id", "5f1c9a4e-0b57-4d4e-9d0c-6d6f3f0f2a11"),
@@ -59,13 +58,13 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
 }
 
 
-class Row(NamedTuple):
-    """A command, what is wrong with its input, and words that its line has."""
+class Case(NamedTuple):
+    """A command with bad input, and a part of the line that it prints."""
 
     command: str
     arguments: Sequence[str]
     environment: Mapping[str, str | None]
-    words: str
+    message: str
     prepare: Callable[[Path], object] = lambda folder: None
 
     @property
@@ -74,7 +73,7 @@ class Row(NamedTuple):
         return " ".join([self.command, *self.arguments, *wrong]).encode("unicode_escape").decode()[:100]
 
 
-class Ended(NamedTuple):
+class Result(NamedTuple):
     code: object
     out: str
     err: str
@@ -82,7 +81,7 @@ class Ended(NamedTuple):
 
 # Settings, from their classes
 
-# Of those whose class does not say in its schema what is right.
+# Values for settings whose schema has no bounds or pattern.
 WRONG_VALUES = {
     "TIMEZONE": ["Moscow", "Europe", "/etc/localtime"],
     "WAREHOUSE_DSN": ["warehouse", "port=http"],
@@ -90,7 +89,7 @@ WRONG_VALUES = {
 
 
 def wrong_values(settings: type[BaseSettings], name: str) -> list[str]:
-    """Return values that a setting refuses, one per bound, pattern and type of it."""
+    """Return invalid values of a setting, one per bound, pattern and type."""
     schema = settings.model_json_schema()["properties"][name]
     kind: dict[str, Any] = next((k for k in schema.get("anyOf", []) if k["type"] != "null"), schema)
     found = list(WRONG_VALUES.get(name.upper(), []))
@@ -110,14 +109,14 @@ def wrong_values(settings: type[BaseSettings], name: str) -> list[str]:
     return found + formats.get(kind.get("format", ""), [])
 
 
-def settings_rows() -> Iterator[Row]:
+def settings_cases() -> Iterator[Case]:
     for command, reads in READS.items():
         for name, field in reads.settings.model_fields.items() if reads.settings else ():
             variable = name.upper()
             values: list[str | None] = [*wrong_values(reads.settings, name)]
-            assert values, f"{command}: say in WRONG_VALUES what is wrong for {variable}"
+            assert values, f"{command}: add invalid values of {variable} to WRONG_VALUES"
             for value in [None, "", *values] if field.is_required() else values:
-                yield Row(command, ARGUMENTS.get(command, ()), {variable: value}, f"{variable}: ")
+                yield Case(command, ARGUMENTS.get(command, ()), {variable: value}, f"{variable}: ")
 
 
 KAFKA: list[tuple[dict[str, str | None], str]] = [
@@ -151,15 +150,15 @@ KAFKA: list[tuple[dict[str, str | None], str]] = [
 ]
 
 
-def kafka_rows() -> Iterator[Row]:
+def kafka_cases() -> Iterator[Case]:
     for command, reads in READS.items():
-        for environment, words in KAFKA if reads.kafka else ():
-            yield Row(command, ARGUMENTS.get(command, ()), environment, words)
+        for environment, message in KAFKA if reads.kafka else ():
+            yield Case(command, ARGUMENTS.get(command, ()), environment, message)
 
 
 # Options and arguments, from the command lines
 
-# Texts: what is wrong with them stands in the tables, or is wrong with the setting that they set.
+# Texts: the tables have their invalid values, or those of the setting that they set.
 TEXTS = {"key", "mrfs", "mrf", "output_dir", "report_day", "data_rows", "run_id"}
 
 
@@ -179,11 +178,11 @@ def wrong_options(parameter: click.Parameter) -> list[str]:
     return ["many"] if kind in (click.INT, click.UUID) else []
 
 
-def option_rows() -> Iterator[Row]:
+def option_cases() -> Iterator[Case]:
     for name, command in COMMANDS.items():
         given = ARGUMENTS.get(name, ())
-        yield Row(name, [*given, "--nonsense"], {}, "No such option '--nonsense'")
-        yield Row(
+        yield Case(name, [*given, "--nonsense"], {}, "No such option '--nonsense'")
+        yield Case(
             name, [*given, "a", "b", "c"], {}, "" if name.endswith("replay") else "unexpected extra argument"
         )
         for parameter in command.params:
@@ -192,22 +191,24 @@ def option_rows() -> Iterator[Row]:
                 continue
             label = parameter.opts[0] if is_option else str(parameter.name).upper()
             values = wrong_options(parameter)
-            assert values or parameter.name in TEXTS, f"{name}: what is wrong for {label}?"
+            assert values or parameter.name in TEXTS, f"{name}: add invalid values of {label}"
             if parameter.required:
-                yield Row(name, given[: 0 if is_option else int(parameter.name == "offset")], {}, label)
+                yield Case(name, given[: 0 if is_option else int(parameter.name == "offset")], {}, label)
             for value in values:
-                words = value[:9] if isinstance(parameter.type, click.Path) else label
+                message = value[:9] if isinstance(parameter.type, click.Path) else label
                 if is_option:
-                    yield Row(name, [*given, label, value], {}, words)
+                    yield Case(name, [*given, label, value], {}, message)
                 else:
-                    yield Row(name, ["0", value] if parameter.name == "offset" else [value, "0"], {}, words)
+                    yield Case(
+                        name, ["0", value] if parameter.name == "offset" else [value, "0"], {}, message
+                    )
 
 
-# Files, folders and what is in them
+# Files, folders and their contents
 
 
 def bot(folder: Path, mrf: str = "mrf1") -> None:
-    """Make the smallest bot's files that the services know as such."""
+    """Create minimal bot's files that the services accept."""
     data = folder / "data"
     for name, stream in STREAMS.items():
         with sqlite3.connect(data / f"{name}.db") as connection:
@@ -240,9 +241,9 @@ def missing(name: str) -> Callable[[Path], object]:
 LONG = "x" * 5000
 FILES = [
     *(
-        Row(f"crmbot-generator {command}", [], environment, words, prepare)
+        Case(f"crmbot-generator {command}", [], environment, message, prepare)
         for command in ("backfill", "live")
-        for environment, words, prepare in (
+        for environment, message, prepare in (
             ({}, "DATA_DIR data", file("data")),
             ({"DATA_DIR": LONG}, "DATA_DIR xxx", lambda folder: None),
             ({"DATA_DIR": "/proc/none"}, "DATA_DIR /proc/none", lambda folder: None),
@@ -252,30 +253,32 @@ FILES = [
         )
     ),
     *(
-        Row(f"crmbot-producer {command}", [], {}, words, prepare)
+        Case(f"crmbot-producer {command}", [], {}, message, prepare)
         for command in ("adopt", "run", "resend", "new-source", "audit")
-        for words, prepare in (
+        for message, prepare in (
             ("check MRF, STREAM and DATA_DIR", lambda folder: bot(folder, "mrf7")),
             ("check MRF, STREAM and DATA_DIR", swapped_bot),
             ("check DATA_DIR", lambda folder: [(folder / f"data/{name}.db").mkdir() for name in STREAMS]),
         )
     ),
     *(
-        Row(f"crmbot-producer {command}", [], environment, "check DATA_DIR", prepare)
+        Case(f"crmbot-producer {command}", [], environment, "check DATA_DIR", prepare)
         for command in ("adopt", "run", "resend", "new-source")
         for environment, prepare in (({}, file("data")), ({"DATA_DIR": LONG}, lambda folder: None))
     ),
-    Row("crmbot-producer adopt", [], {}, "actions.db does not exist (yet): check DATA_DIR"),
-    Row("crmbot-producer adopt", [], {"DATA_DIR": "none"}, "actions.db does not exist (yet): check DATA_DIR"),
-    Row("crmbot-producer audit", [], {}, "DATA_DIR data has no actions.db"),
-    Row("crmbot-producer audit", [], {}, "DATA_DIR data", missing("data")),
-    Row("crmbot-producer audit", [], {}, "DATA_DIR data", file("data")),
-    Row("crmbot-producer audit", [], {"DATA_DIR": LONG}, "DATA_DIR xxx"),
-    Row("crmbot-consumer migrate", [], {"SQL_DIR": "none"}, "SQL_DIR"),
-    Row("crmbot-consumer maintain", [], {"FOLD_DAYS": "0"}, "FOLD_DAYS"),
-    Row("crmbot-consumer migrate", [], {"SQL_DIR": "data"}, "SQL_DIR"),
+    Case("crmbot-producer adopt", [], {}, "actions.db does not exist (yet): check DATA_DIR"),
+    Case(
+        "crmbot-producer adopt", [], {"DATA_DIR": "none"}, "actions.db does not exist (yet): check DATA_DIR"
+    ),
+    Case("crmbot-producer audit", [], {}, "DATA_DIR data has no actions.db"),
+    Case("crmbot-producer audit", [], {}, "DATA_DIR data", missing("data")),
+    Case("crmbot-producer audit", [], {}, "DATA_DIR data", file("data")),
+    Case("crmbot-producer audit", [], {"DATA_DIR": LONG}, "DATA_DIR xxx"),
+    Case("crmbot-consumer migrate", [], {"SQL_DIR": "none"}, "SQL_DIR"),
+    Case("crmbot-consumer maintain", [], {"FOLD_DAYS": "0"}, "FOLD_DAYS"),
+    Case("crmbot-consumer migrate", [], {"SQL_DIR": "data"}, "SQL_DIR"),
     *(
-        Row(
+        Case(
             "crmbot-exporter " + command[0],
             command[1:],
             {"OUTPUT_DIR": output},
@@ -291,11 +294,11 @@ FILES = [
         )
         for output in ("none", "text", LONG)
     ),
-    Row("crmbot-exporter publish", [], {}, "RUN_ID: not set"),
-    Row("crmbot-exporter publish", ["--run-id", "r"], {}, "run `crmbot-exporter export` first"),
+    Case("crmbot-exporter publish", [], {}, "RUN_ID: not set"),
+    Case("crmbot-exporter publish", ["--run-id", "r"], {}, "run `crmbot-exporter export` first"),
     *(
-        Row("crmbot-exporter export-russia", ["--mrfs", mrfs], {}, words)
-        for mrfs, words in (
+        Case("crmbot-exporter export-russia", ["--mrfs", mrfs], {}, message)
+        for mrfs, message in (
             ("", "no MRF ''"),
             ("mrf1,", "no MRF ''"),
             ("mrf1, mrf2", "no MRF ' mrf2'"),
@@ -332,14 +335,14 @@ PLANS = {
 }
 
 
-def plan_rows() -> Iterator[Row]:
-    texts = [(words, text.encode()) for words, texts in PLANS.items() for text in texts]
+def plan_cases() -> Iterator[Case]:
+    texts = [(message, text.encode()) for message, texts in PLANS.items() for text in texts]
     texts += [("not CSV in UTF-8", (PLAN_HEAD + PLAN_LINE).encode(code)) for code in ("cp1251", "utf-16")]
-    for words, text in texts:
-        yield Row("crmbot-exporter plan", ["--file", "plan.csv"], {}, words, file("plan.csv", text))
+    for message, text in texts:
+        yield Case("crmbot-exporter plan", ["--file", "plan.csv"], {}, message, file("plan.csv", text))
 
 
-# The password is wherever libpq may look for something else.
+# Malformed connection strings whose password must not be printed.
 CONNECTION_STRINGS = (
     f"postgresql://bot:{SECRET}@[host/warehouse",
     f"postgresql://bot:{SECRET}%zz@host/warehouse",
@@ -354,22 +357,22 @@ CONNECTION_STRINGS = (
 )
 
 
-def connection_rows() -> Iterator[Row]:
+def connection_cases() -> Iterator[Case]:
     for command, reads in READS.items():
         if reads.settings and "warehouse_dsn" in reads.settings.model_fields:
             for dsn in CONNECTION_STRINGS:
-                yield Row(command, ARGUMENTS.get(command, ()), {"WAREHOUSE_DSN": dsn}, "WAREHOUSE_DSN: ")
+                yield Case(command, ARGUMENTS.get(command, ()), {"WAREHOUSE_DSN": dsn}, "WAREHOUSE_DSN: ")
 
 
-ROWS = [*settings_rows(), *kafka_rows(), *option_rows(), *FILES, *plan_rows(), *connection_rows()]
+CASES = [*settings_cases(), *kafka_cases(), *option_cases(), *FILES, *plan_cases(), *connection_cases()]
 
 
-# How a row is run
+# Running a case
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The working folder, with empty folders for DATA_DIR and OUTPUT_DIR and an empty file."""
+    """The working directory, with empty folders for DATA_DIR and OUTPUT_DIR and an empty file."""
     (tmp_path / "bot.db").touch()
     (tmp_path / "data").mkdir()
     (tmp_path / "output").mkdir()
@@ -377,20 +380,20 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def environment(row: Row) -> dict[str, str]:
-    changed = {**ENVIRONMENT, **row.environment}
+def environment(case: Case) -> dict[str, str]:
+    changed = {**ENVIRONMENT, **case.environment}
     return {name: value for name, value in changed.items() if value is not None}
 
 
-def in_process(row: Row, capsys: pytest.CaptureFixture[str]) -> Ended:
-    """Run `main` of the console script, and undo what it does to this process."""
-    program, *subcommands = row.command.split()
+def in_process(case: Case, capsys: pytest.CaptureFixture[str]) -> Result:
+    """Run `main` of the console script, and undo its effects on this process."""
+    program, *subcommands = case.command.split()
     module = import_module(f"{program.replace('-', '_')}.cli")
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         with (
-            mock.patch.dict(os.environ, environment(row), clear=True),
-            mock.patch.object(sys, "argv", [program, *subcommands, *row.arguments]),
+            mock.patch.dict(os.environ, environment(case), clear=True),
+            mock.patch.object(sys, "argv", [program, *subcommands, *case.arguments]),
             pytest.raises(SystemExit) as end,
         ):
             module.main()
@@ -398,11 +401,11 @@ def in_process(row: Row, capsys: pytest.CaptureFixture[str]) -> Ended:
         for number, handler in handlers.items():
             signal.signal(number, handler)
         structlog.reset_defaults()
-    return Ended(end.value.code, *capsys.readouterr())
+    return Result(end.value.code, *capsys.readouterr())
 
 
 def content(folder: Path) -> dict[str, bytes | None]:
-    """Return what is in a folder, but for the files that SQLite keeps beside one that is open for reading."""
+    """Return the files in a folder with their contents, except for SQLite's -shm and -wal files."""
     return {
         str(path): path.read_bytes() if path.is_file() else None
         for path in sorted(folder.rglob("*"))
@@ -410,31 +413,31 @@ def content(folder: Path) -> dict[str, bytes | None]:
     }
 
 
-def check(row: Row, ended: Ended) -> None:
-    """Check that it ended with 2 and one line that has the row's words and tells no secret."""
-    lines = [line for line in ended.err.splitlines() if '"level": "info"' not in line]
-    program = row.command.split()[0]
+def check(case: Case, result: Result) -> None:
+    """Check that it exited with 2 and printed one line, which has the case's message and no secret."""
+    lines = [line for line in result.err.splitlines() if '"level": "info"' not in line]
+    program = case.command.split()[0]
     if lines[0].startswith("Usage: "):
         _, hint, empty, line = lines
-        assert hint == f"Try '{row.command} --help' for help."
+        assert hint == f"Try '{case.command} --help' for help."
         assert not empty
         assert line.startswith("Error: ")
     else:
         (line,) = lines
         assert line.startswith(f"{program}: ")
-    assert row.words in line
-    assert SECRET not in ended.err
-    assert (ended.code, ended.out) == (2, "")
+    assert case.message in line
+    assert SECRET not in result.err
+    assert (result.code, result.out) == (2, "")
 
 
 @pytest.mark.timeout(30)
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_bad_input_prints_one_line_exits_with_2_and_writes_nothing(
-    row: Row, folder: Path, capsys: pytest.CaptureFixture[str]
+    case: Case, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    row.prepare(folder)
+    case.prepare(folder)
     before = content(folder)
-    check(row, in_process(row, capsys))
+    check(case, in_process(case, capsys))
     assert content(folder) == before
 
 
@@ -443,26 +446,26 @@ def test_bad_input_prints_one_line_exits_with_2_and_writes_nothing(
 def test_a_port_in_use(command: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("", 0)) as taken:
         port = str(taken.getsockname()[1])
-        row = Row(command, [], {"HTTP_PORT": port}, f"HTTP_PORT {port} cannot be opened")
+        case = Case(command, [], {"HTTP_PORT": port}, f"HTTP_PORT {port} cannot be opened")
         before = content(folder)
-        check(row, in_process(row, capsys))
+        check(case, in_process(case, capsys))
     assert content(folder) == before
 
 
 @pytest.mark.parametrize("command", READS)
 def test_as_a_process(command: str, folder: Path) -> None:
     wrong = {"LOG_LEVEL": "LOUD"} if READS[command].settings else {}
-    words = "LOG_LEVEL: " if wrong else "bot.db is not a bot's file"
-    row = Row(command, ARGUMENTS.get(command, ()), wrong, words)
+    text = "LOG_LEVEL: " if wrong else "bot.db is not a bot's file"
+    case = Case(command, ARGUMENTS.get(command, ()), wrong, text)
     program, *subcommands = command.split()
     before = content(folder)
     done = subprocess.run(
-        [BIN / program, *subcommands, *row.arguments],
-        env=environment(row),
+        [BIN / program, *subcommands, *case.arguments],
+        env=environment(case),
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
-    check(row, Ended(done.returncode, done.stdout, done.stderr))
+    check(case, Result(done.returncode, done.stdout, done.stderr))
     assert content(folder) == before

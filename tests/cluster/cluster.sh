@@ -1,15 +1,15 @@
 #!/bin/sh
-# cluster.sh up: have a cluster and a Docker engine, and print the variables that lead to them, to be eval'ed.
-# cluster.sh hints: say how to look at what runs in it.
-# cluster.sh down: end what `up` has made.
+# cluster.sh up: start a cluster and a Docker engine, and print the variables to use them, for eval.
+# cluster.sh hints: print how to access the services in the cluster.
+# cluster.sh down: stop what `up` has started.
 #
-# kind makes the cluster, called crm-bot. Where it cannot, CLUSTER_TOOLS is a folder of scripts that do:
-#   up.sh              starts a cluster unless it runs, prints the path of its KUBECONFIG
-#   down.sh            ends it
+# kind creates the cluster, named crm-bot. Where kind cannot run, CLUSTER_TOOLS is a folder of scripts that replace it:
+#   up.sh              starts a cluster unless it is running, and prints the path of its KUBECONFIG
+#   down.sh            stops it
 #   tools.sh           prints the folder of kubectl, helm and skaffold
-#   docker-up.sh       starts a Docker engine unless one answers; `docker-up.sh down` ends the one that it started
-#   base-image.sh TAG  makes the image that the services are built on
-#   load-image.sh TAG  brings an image into the cluster
+#   docker-up.sh       starts a Docker engine unless one responds; `docker-up.sh down` stops the one it has started
+#   base-image.sh TAG  builds the base image of the services
+#   load-image.sh TAG  loads an image into the cluster
 #   keda.sh            installs KEDA
 #   prometheus.sh      installs the Prometheus Operator and a Prometheus, both in the namespace monitoring
 set -eu
@@ -34,10 +34,10 @@ up() {
         kubectl config use-context kind-crm-bot >&2
         echo "export LOAD_IMAGE='kind load docker-image --name crm-bot' SKAFFOLD_PROFILE=kind"
     fi
-    # skaffold builds again what it has built before, so that its hook sees whether the cluster has it.
+    # Without its cache, skaffold runs its hooks for every image, which load those that the cluster lacks.
     echo "export SKAFFOLD_CACHE_ARTIFACTS=false SKAFFOLD_INTERACTIVE=false SKAFFOLD_UPDATE_CHECK=false"
     echo "export KUBECONFIG='$KUBECONFIG' CLUSTER_CONTEXT=$(kubectl config current-context)"
-    # The namespace of platform and releases refuses pods that are not `restricted`.
+    # The namespace of the platform and the releases enforces the Pod Security Standard `restricted`.
     kubectl create namespace "$namespace" --dry-run=client --output yaml | kubectl apply --filename - >&2
     kubectl label --overwrite namespace "$namespace" pod-security.kubernetes.io/enforce=restricted >&2
 }
@@ -49,13 +49,13 @@ The platform and the MRFs run in the namespace $namespace:
   export PATH=$(dirname "$(command -v kubectl)"):\$PATH KUBECONFIG=$KUBECONFIG
   kubectl config set-context --current --namespace $namespace
   kubectl get pods
-Prove that every row of mrf1 is in the warehouse:
+Check that every row of mrf1 is in the warehouse:
   kubectl exec mrf1-bot-0 -- crmbot-producer audit --wait 60
-Airflow, Prometheus and Grafana, on localhost:8080, :9090 and :3000; \`helm get notes platform\` tells the passwords:
+Airflow, Prometheus and Grafana, on localhost:8080, :9090 and :3000; \`helm get notes platform\` shows how to get the passwords:
   kubectl port-forward service/platform-airflow 8080
   kubectl port-forward service/platform-prometheus 9090
   kubectl port-forward service/platform-grafana 3000
-End it: make cluster-down
+Stop the cluster: make cluster-down
 END
 }
 

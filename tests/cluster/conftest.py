@@ -1,6 +1,7 @@
-"""A real cluster with the platform and two MRFs, installed by skaffold as anyone would.
+"""A real cluster with the platform and two MRFs, installed by skaffold.
 
-`make cluster-test` runs them; without its CLUSTER_TESTS they are skipped: no cluster is taken by chance.
+`make cluster-test` runs these tests. They are skipped unless CLUSTER_TESTS is set, so that no cluster is
+used by accident.
 """
 
 import os
@@ -27,17 +28,17 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say how long each step took, where it was a second or more."""
+    """Print the duration of each step that took a second or more."""
     if _TIMES:
         terminalreporter.section("steps on the cluster")
-        for step, seconds in [*_TIMES, ("together", sum(seconds for _, seconds in _TIMES))]:
+        for step, seconds in [*_TIMES, ("total", sum(seconds for _, seconds in _TIMES))]:
             if seconds >= 1:
                 terminalreporter.write_line(f"{seconds:7.1f} s  {step}")
 
 
 @pytest.fixture(scope="session")
 def timed() -> Timed:
-    """Return a context manager that notes how long a step took."""
+    """Return a context manager that records the duration of a step."""
 
     @contextmanager
     def step(name: str) -> Iterator[None]:
@@ -52,9 +53,9 @@ def timed() -> Timed:
 
 @pytest.fixture(scope="session")
 def cluster(timed: Timed, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """A cluster, and an environment in which kubectl, helm and skaffold see that one alone."""
+    """A cluster, and an environment in which kubectl, helm and skaffold use only this one."""
     if not os.environ.get("CLUSTER_TESTS"):
-        pytest.skip("run by make cluster-test: see docs/cluster.md")
+        pytest.skip("run these tests with make cluster-test: see docs/cluster.md")
     with timed("cluster, Docker engine and base image"):
         done = subprocess.run(
             ["sh", "-c", 'variables=$(tests/cluster/cluster.sh up) && eval "$variables" && env -0'],
@@ -76,7 +77,7 @@ def cluster(timed: Timed, tmp_path_factory: pytest.TempPathFactory) -> None:
 
 @pytest.fixture(scope="session")
 def images(cluster: None, timed: Timed, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Every image, built and in the cluster: a file with their names, as skaffold writes it."""
+    """Skaffold's file with the names of all images, which are built and loaded into the cluster."""
     file = tmp_path_factory.mktemp("images") / "images.json"
     with timed("images: build and load"):
         run("skaffold", "build", f"--file-output={file}", seconds=1500)
@@ -85,10 +86,10 @@ def images(cluster: None, timed: Timed, tmp_path_factory: pytest.TempPathFactory
 
 @pytest.fixture(scope="session")
 def installed(images: Path, timed: Timed) -> None:
-    """Platform, mrf1 and mrf2, installed or upgraded to what the working tree says."""
+    """The platform, mrf1 and mrf2, installed from or upgraded to the working tree."""
     with timed("install the platform and two MRFs"):
         try:
-            # The label is skaffold's own and new at each run, which would replace every pod.
+            # Skaffold sets a new value of this label at each run, which would replace every pod.
             label = "--label=skaffold.dev/run-id=crm-bot"
             run("skaffold", "deploy", f"--build-artifacts={images}", label, seconds=900)
         except CommandError:
@@ -107,7 +108,7 @@ def mrf2(installed: None) -> Release:
 
 
 @pytest.fixture(scope="session")
-def busy_mrf1(mrf1: Release, timed: Timed) -> Release:
+def mrf1_under_load(mrf1: Release, timed: Timed) -> Release:
     """mrf1 while its bot writes 300 rows a second."""
     with timed("upgrade mrf1 to 300 rows/s"):
         mrf1.upgrade(generator__rate=300)
@@ -129,8 +130,8 @@ def airflow(installed: None) -> Iterator[Airflow]:
 
 @pytest.fixture(scope="session")
 def exported_after(airflow: Airflow, mrf2: Release, timed: Timed) -> float:
-    """When a run of data2excel_mrf2 began that then succeeded, in seconds since 1970."""
-    mrf2.must_flow(1)
+    """The Unix time before a run of data2excel_mrf2, which has succeeded."""
+    mrf2.wait_for_rows(1)
     start = time.time()
     with timed("run data2excel_mrf2 by Airflow's API"):
         airflow.run_dag("data2excel_mrf2")

@@ -1,4 +1,4 @@
-"""kubectl and helm as functions, and waiting for what they say."""
+"""kubectl and helm as functions, and waiting for conditions."""
 
 import json
 import socket
@@ -22,10 +22,10 @@ class CommandError(AssertionError):
 
 
 def run(*command: str, stdin: str = "", seconds: float = 300) -> str:
-    """Return what a command prints.
+    """Run a command and return its output.
 
     Raises:
-        CommandError: if it exits with another code than 0.
+        CommandError: the exit code is not 0.
     """
     done = subprocess.run(command, cwd=ROOT, input=stdin, capture_output=True, text=True, timeout=seconds)
     if done.returncode:
@@ -42,13 +42,13 @@ def helm(*arguments: str, seconds: float = 300) -> str:
 
 
 def get(*arguments: str) -> Object:
-    """Return what `kubectl get` says, as JSON."""
+    """Return the JSON output of `kubectl get`."""
     answer: Object = json.loads(kubectl("get", *arguments, "--output", "json"))
     return answer
 
 
 def pods(selector: str) -> list[Object]:
-    """Return the pods with these labels, without those that are going."""
+    """Return the pods with these labels, without terminating ones."""
     items: list[Object] = get("pods", "--selector", selector)["items"]
     return [pod for pod in items if "deletionTimestamp" not in pod["metadata"]]
 
@@ -59,7 +59,7 @@ def is_ready(pod: Object) -> bool:
 
 
 def execute(pod: str, *command: str, container: str | None = None, seconds: float = 300) -> str:
-    """Run a command in a pod (or `deploy/…`) and return what it prints."""
+    """Run a command in a pod (or `deploy/…`) and return its output."""
     chosen = ["--container", container] if container else []
     return kubectl("exec", pod, *chosen, "--", *command, seconds=seconds)
 
@@ -67,10 +67,10 @@ def execute(pod: str, *command: str, container: str | None = None, seconds: floa
 def until(what: str, check: Callable[[], _Result], *, seconds: float = 120) -> _Result:
     """Call `check` until it returns something true, and return that.
 
-    An answer that is an error of a command or of a connection is "not yet".
+    Errors of commands and connections are retried.
 
     Raises:
-        AssertionError: if it does not within `seconds`; the message has the last answer.
+        AssertionError: after `seconds`; the message has the last result.
     """
     end = time.monotonic() + seconds
     while True:
@@ -82,19 +82,19 @@ def until(what: str, check: Callable[[], _Result], *, seconds: float = 120) -> _
         except (CommandError, OSError) as error:
             answer = error
         if time.monotonic() > end:
-            raise AssertionError(f"not within {seconds:.0f} s: {what}; last answer: {answer}")
+            raise AssertionError(f"not within {seconds:.0f} s: {what}; last result: {answer}")
         time.sleep(0.5)
 
 
 def raw(path: str) -> Object:
-    """Return the JSON that the API server answers, also as a proxy of a service."""
+    """Return the JSON response of the API server, which can also proxy a service."""
     answer: Object = json.loads(run("kubectl", "get", "--raw", path))
     return answer
 
 
 @contextmanager
 def port_forward(target: str, port: int) -> Iterator[str]:
-    """Yield the URL of a port of a service in the cluster."""
+    """Forward a local port to a service in the cluster, and yield its URL."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         local = probe.getsockname()[1]
@@ -119,7 +119,7 @@ def request(
     method: str | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Object:
-    """Return the JSON that a server answers; raises OSError otherwise."""
+    """Return the JSON response of a server; raises OSError on a failure."""
     call = urllib.request.Request(
         url,
         data=json.dumps(body).encode() if body is not None else None,

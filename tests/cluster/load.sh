@@ -1,6 +1,6 @@
 #!/bin/sh
-# A hook of skaffold.yaml: bring $SKAFFOLD_IMAGE into a cluster that skaffold cannot load into by itself, with the
-# command $LOAD_IMAGE. Skaffold deploys an image that it does not push by a tag that is the image's id.
+# A hook of skaffold.yaml: loads $SKAFFOLD_IMAGE with the command $LOAD_IMAGE into a cluster that skaffold does not
+# support. Skaffold tags an image that it does not push with the image's id.
 set -eu
 [ -n "${LOAD_IMAGE:-}" ] || exit 0
 id=$(docker image inspect --format '{{.Id}}' "$SKAFFOLD_IMAGE")

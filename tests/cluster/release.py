@@ -11,7 +11,7 @@ Audit = dict[str, Any]
 
 @dataclass(frozen=True)
 class Release:
-    """The release of one MRF, which has the MRF's name."""
+    """The release of one MRF, named after it."""
 
     mrf: str
 
@@ -20,7 +20,7 @@ class Release:
         return f"app.kubernetes.io/name=crm-bot,app.kubernetes.io/instance={self.mrf}"
 
     def upgrade(self, **values: str | float | Object | list[Object] | None) -> None:
-        """Change values, named as in `--set` with __ for dots, and wait until the new pods are ready."""
+        """Change values, named as in `--set` with `__` for dots, and wait until the new pods are ready."""
         settings = [
             f"--set-json={name.replace('__', '.')}={json.dumps(value)}" for name, value in values.items()
         ]
@@ -28,7 +28,7 @@ class Release:
         self.wait()
 
     def wait(self, seconds: float = 180) -> None:
-        """Wait until every pod is ready and none is going."""
+        """Wait until all pods are rolled out and ready."""
         for kind in ("statefulset", "deployment"):
             names = kubectl("get", kind, "--selector", self.selector, "--output", "name").split()
             for name in names:
@@ -40,7 +40,7 @@ class Release:
         return pods(self.selector + (f",app.kubernetes.io/component={component}" if component else ""))
 
     def audit(self) -> Audit:
-        """Return the audit of the bot's files against the warehouse, after the rows on their way."""
+        """Return the audit of the bot's files against the warehouse; it waits for rows not loaded yet."""
         text = execute(
             f"{self.mrf}-bot-0",
             *("sh", "-c", "crmbot-producer audit --json --wait 60 || [ $? = 4 ]"),
@@ -50,18 +50,18 @@ class Release:
         return answer
 
     def rows(self) -> int:
-        """Return how many rows of both streams are in the warehouse, as PostgreSQL itself counts them."""
+        """Return the number of rows of both streams in the warehouse, counted by PostgreSQL."""
         tables = [f"SELECT count(*) FROM crm_bot_{stream}_{self.mrf}" for stream in ("actions", "nature")]
         query = f"SELECT ({tables[0]}) + ({tables[1]})"
         psql = ("psql", "--username=postgres", "--dbname=warehouse", "--no-align", "--tuples-only")
         return int(execute("platform-postgresql-0", *psql, f"--command={query}"))
 
-    def must_be_clean(self) -> None:
+    def assert_audit_clean(self) -> None:
         audit = self.audit()
         assert audit["clean"], audit
         assert all(stream["rejected"] == 0 for stream in audit["streams"]), audit
 
-    def must_flow(self, rows: int = 200) -> None:
+    def wait_for_rows(self, rows: int = 200) -> None:
         """Wait until `rows` more rows are in the warehouse."""
-        before = until(f"the warehouse counts rows of {self.mrf}", self.rows)
-        until(f"{rows} more rows of {self.mrf} arrive", lambda: self.rows() >= before + rows)
+        before = until(f"the warehouse has rows of {self.mrf}", self.rows)
+        until(f"{rows} more rows of {self.mrf} are loaded", lambda: self.rows() >= before + rows)

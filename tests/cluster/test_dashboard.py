@@ -1,4 +1,4 @@
-"""Every panel of the Grafana dashboard shows something."""
+"""Every panel of the Grafana dashboard has data."""
 
 import json
 from collections.abc import Iterator

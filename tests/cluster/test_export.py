@@ -1,4 +1,4 @@
-"""Airflow's run saves workbooks on the MRF's volume."""
+"""A run of the DAG saves workbooks on the MRF's volume."""
 
 import subprocess
 from io import BytesIO

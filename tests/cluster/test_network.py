@@ -1,4 +1,4 @@
-"""The NetworkPolicies hold, and what they allow works."""
+"""The NetworkPolicies are enforced, and allow what is needed."""
 
 import json
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from tests.cluster.release import Release
 
 CONNECT = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=3).close()"
 PROBES = {
-    "stranger": {},
+    "unknown": {},
     "scraper": {"app.kubernetes.io/name": "prometheus", "app.kubernetes.io/instance": "platform"},
 }
 
@@ -19,7 +19,7 @@ def connects(pod: str, host: str, port: int) -> bool:
     try:
         execute(pod, "python", "-c", CONNECT, host, str(port))
     except CommandError as error:
-        if "TimeoutError" not in str(error):  # a policy drops; anything else has another reason
+        if "TimeoutError" not in str(error):  # a policy drops packets; any other error has another cause
             raise
         return False
     return True
@@ -27,7 +27,7 @@ def connects(pod: str, host: str, port: int) -> bool:
 
 @pytest.fixture(scope="module")
 def probes(mrf1: Release) -> Iterator[None]:
-    """Pods that do nothing: one that nobody knows, and one with Prometheus' labels."""
+    """Idle pods: one without known labels, and one with those of Prometheus."""
     (bot,) = mrf1.pods("bot")
     container = {
         "name": "probe",
@@ -57,7 +57,7 @@ def probes(mrf1: Release) -> Iterator[None]:
 def test_only_prometheus_reaches_the_metrics(component: str, probes: None, mrf1: Release) -> None:
     address = mrf1.pods(component)[0]["status"]["podIP"]
     assert connects("probe-scraper", address, 9108)
-    assert not connects("probe-stranger", address, 9108)
+    assert not connects("probe-unknown", address, 9108)
 
 
 def test_a_consumer_reaches_only_kafka_and_the_warehouse(mrf1: Release) -> None:

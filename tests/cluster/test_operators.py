@@ -1,4 +1,4 @@
-"""KEDA and the Prometheus Operator do with the chart's objects what the chart means."""
+"""The chart's objects for KEDA and the Prometheus Operator take effect."""
 
 import json
 import os
@@ -11,7 +11,7 @@ from tests.cluster.kube import get, helm, is_ready, raw, run, until
 from tests.cluster.release import Release
 
 _PROMETHEUS = "/api/v1/namespaces/monitoring/services/prometheus-operated:9090/proxy/api/v1"
-# Fast, for a test: the HorizontalPodAutoscaler looks every 15 s.
+# Fast scaling for the test: the HorizontalPodAutoscaler evaluates the metrics every 15 s.
 _BEHAVIOR = {
     "scaleUp": {"stabilizationWindowSeconds": 0},
     "scaleDown": {
@@ -36,19 +36,19 @@ def operators(installed: None) -> None:
 
 @pytest.fixture(scope="module")
 def scaled(operators: None, mrf1: Release) -> Iterator[Release]:
-    """mrf1 with KEDA and both kinds of monitoring; its bot rests."""
+    """mrf1 with KEDA, a PodMonitor and a PrometheusRule; its bot is almost idle."""
     values = json.loads(helm("get", "values", "mrf1", "--output=json"))
     of_the_platform = values["networkPolicy"]["monitoring"]["from"]
     mrf1.upgrade(consumer__replicas__actions=2, generator__rate=1)
     before = generation()
     mrf1.upgrade(consumer__autoscaling__enabled=True, consumer__autoscaling__minReplicas=2)
-    until("KEDA takes the ScaledObject", lambda: is_ready(get("scaledobject", _DEPLOYMENT)))
-    assert generation() == before, "switching it on changes nothing about the consumers that are there"
+    until("the ScaledObject is ready", lambda: is_ready(get("scaledobject", _DEPLOYMENT)))
+    assert generation() == before, "enabling KEDA does not change the running consumers"
     mrf1.upgrade(
         consumer__autoscaling__minReplicas=1,
         consumer__autoscaling__lagThreshold=500,
         consumer__autoscaling__behavior=_BEHAVIOR,
-        consumer__batchSeconds=10,  # so that there is a lag for as long as the bot writes
+        consumer__batchSeconds=10,  # so that there is a lag while the bot writes
         metrics__podMonitor__enabled=True,
         metrics__prometheusRule__enabled=True,
         networkPolicy__monitoring__from=[*of_the_platform, {"namespaceSelector": _MONITORING}],
@@ -64,7 +64,7 @@ def scaled(operators: None, mrf1: Release) -> Iterator[Release]:
 
 
 def generation() -> int:
-    """Return the number of the deployment's specification, its replicas included."""
+    """Return the generation of the Deployment, which changes with its spec, replicas included."""
     number: int = get("deployment", _DEPLOYMENT)["metadata"]["generation"]
     return number
 
@@ -74,18 +74,18 @@ def replicas() -> int:
     return count
 
 
-def prometheus(path: str) -> Any:  # noqa: ANN401  (its answers have no common form)
+def prometheus(path: str) -> Any:  # noqa: ANN401  (its responses differ in type)
     return raw(f"{_PROMETHEUS}/{path}")["data"]
 
 
 def test_consumers_follow_the_lag(scaled: Release) -> None:
     until("without a lag one consumer is left", lambda: replicas() == 1, seconds=180)
     scaled.upgrade(generator__rate=400)
-    until("with a lag there is one for each partition", lambda: replicas() == 3, seconds=180)
-    scaled.must_flow()
+    until("with a lag there is one consumer per partition", lambda: replicas() == 3, seconds=180)
+    scaled.wait_for_rows()
     scaled.upgrade(generator__rate=1)
     until("without a lag one consumer is left", lambda: replicas() == 1, seconds=180)
-    scaled.must_be_clean()
+    scaled.assert_audit_clean()
 
 
 def test_every_pod_is_scraped(scaled: Release) -> None:

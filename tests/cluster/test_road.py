@@ -1,4 +1,4 @@
-"""Rows flow from the bots to the warehouse, and the audit proves it."""
+"""Rows arrive from the bots in the warehouse, and the audit is clean."""
 
 from tests.cluster.kube import NAMESPACE, helm, run, until
 from tests.cluster.prometheus import Prometheus
@@ -7,8 +7,8 @@ from tests.cluster.release import Release
 
 def test_rows_of_both_mrfs_arrive_and_the_audit_is_clean(mrf1: Release, mrf2: Release) -> None:
     for release in (mrf1, mrf2):
-        release.must_flow(20)
-        release.must_be_clean()
+        release.wait_for_rows(20)
+        release.assert_audit_clean()
 
 
 def test_helm_test_passes(mrf2: Release) -> None:

@@ -1,4 +1,4 @@
-"""skaffold.yaml is right in every profile."""
+"""skaffold.yaml is valid in every profile."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ PROFILES = ["kind", "one-mrf", "external", "no-registry"]
 
 @pytest.fixture(autouse=True)
 def values_of_external_services(cluster: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a user of the profile `external` gives."""
+    """The values that a user of the profile `external` sets."""
     file = tmp_path / "external.yaml"
     file.write_text(
         "kafka: {bootstrapServers: 'broker.example.com:9092'}\n"

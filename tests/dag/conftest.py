@@ -1,4 +1,4 @@
-"""Airflow's own environment runs these tests: `uv run --project dags pytest tests/dag`."""
+"""Tests that run in the DAGs' own environment: `uv run --project dags pytest tests/dag`."""
 
 import importlib.util
 import os
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 DAGS = ROOT / "dags"
 
-# The services' environment has no Airflow; there these tests are not collected.
+# The services' environment has no Airflow: there, these tests are not collected.
 if importlib.util.find_spec("airflow") is None:
     collect_ignore_glob = ["test_*.py"]
 
-# As Airflow does with the folder of its DAGs.
+# As Airflow does with its DAGs folder.
 sys.path.append(str(DAGS))
 
-# Airflow reads its settings when it is first imported, so they are set before any test module is.
+# Airflow reads its settings at its first import, so they are set before any test module is imported.
 _home = tempfile.TemporaryDirectory(prefix="airflow-")
 os.environ.update(
     {
@@ -38,7 +38,7 @@ for _name in ("AIRFLOW_CONFIG", "DATA2EXCEL_CONFIG", "KUBECONFIG"):
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # Airflow's own use of its dependencies.
+    # Deprecation warnings from within Airflow.
     for message in ("GitWildMatchPattern", "Using `httpx` with `starlette.testclient`"):
         config.addinivalue_line("filterwarnings", f"ignore:{message}")
 
@@ -51,7 +51,7 @@ def airflow_home() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def metadata_db() -> None:
-    """Make the tables of Airflow's metadata database, in SQLite."""
+    """Create Airflow's metadata database, in SQLite."""
     from airflow.utils.db import initdb
 
     initdb()
@@ -59,7 +59,7 @@ def metadata_db() -> None:
 
 @pytest.fixture(scope="session")
 def dag_bag() -> "BundleDagBag":
-    """The project's DAGs, parsed by Airflow with the configuration that the project ships."""
+    """The project's DAGs, parsed by Airflow with the shipped configuration."""
     from airflow.dag_processing.dagbag import BundleDagBag
 
     return BundleDagBag(dag_folder=DAGS, bundle_path=DAGS, bundle_name="dags-folder")

@@ -1,4 +1,4 @@
-"""A pod as a local process; see `pod_api` for what this replaces."""
+"""A pod as a local process; see `pod_api`."""
 
 import subprocess
 import threading
@@ -14,7 +14,7 @@ def now() -> str:
 
 
 class Pod:
-    """One container, run as a local process."""
+    """A pod with one container, which runs as a local process."""
 
     def __init__(self, manifest: Manifest, command: list[str], env: Mapping[str, str]) -> None:
         self.manifest = manifest
@@ -49,14 +49,14 @@ class Pod:
     def _running(self) -> Manifest:
         return {"running": {"startedAt": self.started_at}}
 
-    def _terminated(self, tells_log: bool) -> Manifest:
+    def _terminated(self, includes_log: bool) -> Manifest:
         code = self.process.returncode
         return {
             "terminated": {
                 "exitCode": code,
                 "reason": "Error" if code else "Completed",
                 "message": "".join(line.partition(" ")[2] for line in self.log[-80:])
-                if code and tells_log
+                if code and includes_log
                 else "",
                 "startedAt": self.started_at,
                 "finishedAt": self.finished_at,

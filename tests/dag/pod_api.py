@@ -1,12 +1,12 @@
-"""Stands in for a Kubernetes cluster, as far as KubernetesPodOperator needs one.
+"""A stub of a Kubernetes cluster, with what KubernetesPodOperator needs.
 
-Real here: Airflow, the operator, its hook and the Kubernetes client, which speaks HTTP to this server; and
-the container's program, which runs as a local process with the command, the arguments and the environment of
-the pod that was asked for, Secrets included.
+Real: Airflow, the operator, its hook and the Kubernetes client, which sends HTTP requests to this server; and
+the container's program, which runs as a local process with the pod's command, arguments and environment,
+including Secrets.
 
-Replaced: the API server (no authentication, no admission, no validation), the scheduler and the kubelet. No
-image is pulled: the program is found on `image_env`'s PATH. Volumes are local folders, and arguments and
-variables that begin with a mount path are rewritten to them. Resources and security contexts have no effect.
+Stubbed: the API server (no authentication, admission or validation), the scheduler and the kubelet. No image
+is pulled: the program is found on the PATH of `image_env`. Volumes are local folders; arguments and variables
+that begin with a mount path are rewritten to them. Resources and security contexts have no effect.
 """
 
 import json
@@ -23,7 +23,7 @@ from .local_pod import Manifest, Pod
 
 @dataclass
 class PodApi:
-    """The pods of a cluster that has these Secrets, claims and one image."""
+    """The pods of a cluster with these Secrets, claims and one image."""
 
     secrets: Mapping[str, Mapping[str, str]]
     claims: Mapping[str, Path]
@@ -60,8 +60,8 @@ class PodApi:
         return self.pods[name].as_json()
 
     def selected(self, selector: str) -> list[Manifest]:
-        """Return the pods whose labels fit a selector of the forms `a=b`, `a!=b` and `!a`."""
-        return [pod.as_json() for pod in self.pods.values() if _fits(pod.manifest, selector)]
+        """Return the pods whose labels match a selector with the terms `a=b`, `a!=b` and `!a`."""
+        return [pod.as_json() for pod in self.pods.values() if _matches(pod.manifest, selector)]
 
     def delete(self, name: str) -> Manifest:
         pod = self.pods.pop(name)
@@ -69,10 +69,10 @@ class PodApi:
         return pod.as_json()
 
 
-def _fits(manifest: Manifest, selector: str) -> bool:
+def _matches(manifest: Manifest, selector: str) -> bool:
     labels: dict[str, str] = manifest["metadata"]["labels"]
 
-    def fits(term: str) -> bool:
+    def matches(term: str) -> bool:
         if term.startswith("!"):
             return term[1:] not in labels
         if "!=" in term:
@@ -81,12 +81,12 @@ def _fits(manifest: Manifest, selector: str) -> bool:
         key, value = term.split("=")
         return labels.get(key) == value
 
-    return all(fits(term) for term in selector.split(",") if term)
+    return all(matches(term) for term in selector.split(",") if term)
 
 
 @contextmanager
 def served(api: PodApi) -> Iterator[PodApi]:
-    """Serve the API on a free port of the loopback interface, and stop its pods at the end."""
+    """Serve the API on a free port of the loopback interface; finally, stop its pods."""
 
     class Handler(BaseHTTPRequestHandler):
         def handle_request(self) -> None:
@@ -109,7 +109,7 @@ def served(api: PodApi) -> Iterator[PodApi]:
                 case "GET", "pods", [name]:
                     self.answer(api.pods[name].as_json())
                 case "GET", "pods", [name, "log"]:
-                    api.pods[name].follower.join()  # `follow`: the answer ends when the container does
+                    api.pods[name].follower.join()  # `follow`: the response ends when the container exits
                     lines = api.pods[name].log
                     if query.get("timestamps", "").lower() != "true":
                         lines = [line.partition(" ")[2] for line in lines]
@@ -132,7 +132,7 @@ def served(api: PodApi) -> Iterator[PodApi]:
             self.wfile.write(text.encode())
 
         def log_message(self, format: str, *args: object) -> None:
-            """Keep the requests out of the test's output."""
+            """Suppress the log of requests."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -147,13 +147,13 @@ def served(api: PodApi) -> Iterator[PodApi]:
 
 
 def airflow_connection(api: PodApi) -> str:
-    """Return the value of AIRFLOW_CONN_KUBERNETES_DEFAULT that leads Airflow to this API."""
+    """Return the value of AIRFLOW_CONN_KUBERNETES_DEFAULT for this API."""
     kube_config = {
         "apiVersion": "v1",
         "kind": "Config",
-        "clusters": [{"name": "stand-in", "cluster": {"server": api.url}}],
-        "users": [{"name": "stand-in", "user": {}}],
-        "contexts": [{"name": "stand-in", "context": {"cluster": "stand-in", "user": "stand-in"}}],
-        "current-context": "stand-in",
+        "clusters": [{"name": "stub", "cluster": {"server": api.url}}],
+        "users": [{"name": "stub", "user": {}}],
+        "contexts": [{"name": "stub", "context": {"cluster": "stub", "user": "stub"}}],
+        "current-context": "stub",
     }
     return json.dumps({"conn_type": "kubernetes", "extra": {"kube_config": kube_config}})

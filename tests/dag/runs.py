@@ -1,4 +1,4 @@
-"""Runs a DAG with Airflow's own `dag.test()` on the stand-in cluster."""
+"""Runs a DAG with Airflow's `dag.test()` on the stub cluster."""
 
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 
 def run(dag: "DAG", api: PodApi, logical_date: datetime | None = None) -> str:
-    """Run all tasks of the DAG, one try each, and return the run's state: success or failed.
+    """Run all tasks of the DAG without retries, and return the run's state: success or failed.
 
-    Its data interval is the last one that had ended at `logical_date`, by default now.
+    The data interval is the last one that ended before `logical_date`, by default now.
     """
     with pytest.MonkeyPatch.context() as patch:
         for task in dag.tasks:

@@ -1,4 +1,4 @@
-"""A wrong data2excel.yaml is told in one line that names the key and what is expected."""
+"""An invalid data2excel.yaml is reported in one line that names the key and what is expected."""
 
 from collections.abc import Callable
 from datetime import UTC, date, datetime

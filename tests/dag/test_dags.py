@@ -1,4 +1,4 @@
-"""What Airflow finds in dags/: the DAGs, when they run and in which order their tasks do."""
+"""The DAGs that Airflow finds in dags/: their schedules and the order of their tasks."""
 
 import shutil
 import zipfile
@@ -34,7 +34,7 @@ def test_airflow_imports_a_dag_for_each_mrf_and_one_for_all_without_warnings(dag
 @pytest.mark.parametrize("mrf", RUN_TIMES_UTC)
 def test_the_scheduler_runs_each_dag_daily_at_six_in_its_time_zone(dag_bag: BundleDagBag, mrf: str) -> None:
     timezone, run_time = RUN_TIMES_UTC[mrf]
-    # What the scheduler works with: the DAG as it comes back from the metadata database.
+    # The scheduler uses the DAG as deserialized from the metadata database.
     dag = DagSerialization.deserialize_dag(DagSerialization.serialize_dag(dag_bag.dags[f"data2excel_{mrf}"]))
     assert dag.timezone.name == timezone
 
@@ -42,7 +42,7 @@ def test_the_scheduler_runs_each_dag_daily_at_six_in_its_time_zone(dag_bag: Bund
     assert first is not None
     assert first.run_after.astimezone(UTC).time() == run_time
     assert first.run_after.astimezone(ZoneInfo(timezone)).time() == time(6)
-    # Not caught up since the start date: the latest time that has passed comes first.
+    # Without catchup, the first run is that of the latest interval.
     assert timedelta(0) <= datetime.now(UTC) - first.run_after <= timedelta(days=1, minutes=1)
 
     following = dag.next_dagrun_info(last_automated_run_info=first)
@@ -71,7 +71,7 @@ def test_all_russia_follows_the_publication_of_every_mrf(dag_bag: BundleDagBag) 
         for mrf in RUN_TIMES_UTC
         for asset in dag_bag.dags[f"data2excel_{mrf}"].get_task("publish").outlets
     }
-    # As the scheduler sees it: the DAG runs once all of them have been updated.
+    # In the serialized DAG, which the scheduler uses, the run waits for the update of all assets.
     serialized = DagSerialization.serialize_dag(dag_bag.dags["data2excel_russia"])
     condition = serialized["timetable"]["__var"]["asset_condition"]
     assert condition["__type"] == "asset_all"

@@ -1,4 +1,4 @@
-"""The pods that the DAGs ask Kubernetes for, as its API receives them, and what their end means."""
+"""The pods that the DAGs create, as the Kubernetes API receives them, and how their results are handled."""
 
 import json
 import threading
@@ -17,7 +17,7 @@ from .local_pod import Manifest
 from .pod_api import PodApi, served
 from .runs import run
 
-# By a thread: Airflow's own time limit takes the alarm signal.
+# By a thread, because Airflow's task timeout uses SIGALRM.
 pytestmark = pytest.mark.timeout(300, method="thread")
 
 PASSWORD = "never-in-a-manifest"
@@ -25,7 +25,7 @@ PASSWORD = "never-in-a-manifest"
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], PodApi]:
-    """Return a function that makes a cluster whose image holds a shell script as `crmbot-exporter`."""
+    """Return a function that creates a cluster whose image has a shell script as `crmbot-exporter`."""
 
     def make(script: str) -> PodApi:
         folder = tmp_path_factory.mktemp("cluster")
@@ -45,7 +45,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], PodApi]
 
 @pytest.fixture(scope="module")
 def pods(cluster: Callable[[str], PodApi], dag_bag: BundleDagBag, metadata_db: None) -> dict[str, Manifest]:
-    """The manifests that a run of data2excel_mrf5 posted, by task."""
+    """The manifests posted by a run of data2excel_mrf5, by task."""
     with served(cluster("exit 0")) as api:
         assert run(dag_bag.dags["data2excel_mrf5"], api, datetime(2026, 10, 1, 1, tzinfo=UTC)) == "success"
     return {manifest["metadata"]["labels"]["task_id"]: manifest for manifest in api.created}
@@ -84,7 +84,7 @@ def test_the_pod_runs_the_exporter_for_its_mrf(pods: dict[str, Manifest], task: 
     (container,) = manifest["spec"]["containers"]
     assert container["image"] == "crmbot-exporter:0.1.0"
     assert container["command"] == ["crmbot-exporter"]
-    assert manifest["spec"]["restartPolicy"] == "Never"  # Airflow tries again, not the kubelet
+    assert manifest["spec"]["restartPolicy"] == "Never"  # Airflow retries, not the kubelet
 
 
 @TASKS
@@ -170,19 +170,19 @@ def test_all_russia_creates_one_pod(
     assert container["args"] == ["export-russia", "--mrfs", mrfs]
 
 
-class _Chat(BaseHTTPRequestHandler):
-    """A chat's webhook that keeps what it is told."""
+class _ChatWebhook(BaseHTTPRequestHandler):
+    """A chat's webhook that records its requests."""
 
-    told: ClassVar[list[tuple[str, str]]] = []
+    posted: ClassVar[list[tuple[str, str]]] = []
 
     def do_POST(self) -> None:
         length = int(self.headers["Content-Length"])
-        self.told.append((self.path, json.loads(self.rfile.read(length))["text"]))
+        self.posted.append((self.path, json.loads(self.rfile.read(length))["text"]))
         self.send_response(200)
         self.end_headers()
 
     def log_message(self, format: str, *args: object) -> None:
-        """Keep the requests out of the test's output."""
+        """Suppress the log of requests."""
 
 
 def test_a_failure_is_posted_to_the_chat(
@@ -197,7 +197,7 @@ def test_a_failure_is_posted_to_the_chat(
     path.write_text(text.replace("# alert_connection", "alert_connection"), encoding="utf-8")
     monkeypatch.setenv("DATA2EXCEL_CONFIG", str(path))
     bag = BundleDagBag(dag_folder=DAGS, bundle_path=DAGS, bundle_name="dags-folder")
-    chat = ThreadingHTTPServer(("127.0.0.1", 0), _Chat)
+    chat = ThreadingHTTPServer(("127.0.0.1", 0), _ChatWebhook)
     threading.Thread(target=chat.serve_forever, daemon=True).start()
     connection = {
         "conn_type": "http",
@@ -209,10 +209,10 @@ def test_a_failure_is_posted_to_the_chat(
         assert run(bag.dags["data2excel_mrf2"], api) == "failed"
     chat.shutdown()
     chat.server_close()
-    ((where, told),) = _Chat.told
+    ((where, posted),) = _ChatWebhook.posted
     assert where == "/hook/secret"
-    assert told.startswith("data2excel_mrf2, run manual__")
-    assert ": marts failed: " in told
+    assert posted.startswith("data2excel_mrf2, run manual__")
+    assert ": marts failed: " in posted
     assert "/hook/secret" not in "".join(capfd.readouterr())
 
 
@@ -227,7 +227,7 @@ def test_a_failed_export_fails_the_run_logs_the_reason_and_keeps_its_pod(
         assert run(dag_bag.dags["data2excel_mrf1"], api) == "failed"
         kept = [pod.manifest["metadata"] for pod in api.pods.values()]
 
-    # The pod that succeeded is gone, the other is left for `kubectl logs`; a retry will not adopt it.
+    # The pod that succeeded is deleted, the other is kept for `kubectl logs`; a retry does not adopt it.
     assert [(pod["labels"]["task_id"], pod["labels"]["already_checked"]) for pod in kept] == [
         ("export_nature", "True")
     ]

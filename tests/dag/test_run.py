@@ -1,7 +1,8 @@
-"""A run of data2excel_mrf1 whose pods really export, from a real warehouse.
+"""A run of data2excel_mrf1 whose pods run the exporter on a real warehouse.
 
-CRMBOT_BIN is the folder with the services' programs (the root's environment unless set), TEST_WAREHOUSE_DSN a
-warehouse to export from; without it the test starts a PostgreSQL of its own, in the services' environment.
+CRMBOT_BIN is the folder with the services' programs, by default that of the root's environment.
+TEST_WAREHOUSE_DSN is a warehouse to export from; by default the test starts a PostgreSQL in the services'
+environment.
 """
 
 import os
@@ -18,11 +19,11 @@ from .conftest import ROOT
 from .pod_api import PodApi, served
 from .runs import run
 
-# By a thread: Airflow's own time limit takes the alarm signal.
+# By a thread, because Airflow's task timeout uses SIGALRM.
 pytestmark = pytest.mark.timeout(300, method="thread")
 
 BIN = Path(os.environ.get("CRMBOT_BIN") or ROOT / ".venv" / "bin")
-PASSWORD = "a-password-that-nobody-may-see"
+PASSWORD = "never-in-the-log"
 
 SERVE_POSTGRES = """
 import sys
@@ -37,7 +38,7 @@ with Postgres(Path(sys.argv[1])) as server:
 
 @pytest.fixture(scope="module")
 def warehouse_dsn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The DSN of a warehouse, without tables unless it was given with some."""
+    """The DSN of a warehouse; the default one has no tables."""
     if dsn := os.environ.get("TEST_WAREHOUSE_DSN"):
         yield dsn
         return
@@ -46,20 +47,20 @@ def warehouse_dsn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         assert server.stdin
         assert server.stdout
         dsn = server.stdout.readline().strip()
-        assert dsn, "PostgreSQL did not start; is the root's environment there (uv sync)?"
+        assert dsn, "PostgreSQL did not start; does the root's environment exist (uv sync)?"
         yield dsn
         server.stdin.close()
 
 
 @pytest.fixture(scope="module")
 def image_env() -> dict[str, str]:
-    """What the exporter's image sets."""
+    """The variables that the exporter's image sets."""
     return {"PATH": f"{BIN}:/usr/bin:/bin", "SQL_DIR": str(ROOT / "sql")}
 
 
 @pytest.fixture(scope="module")
 def migrated_dsn(warehouse_dsn: str, image_env: dict[str, str]) -> str:
-    """The DSN of a warehouse that has the tables of mrf1."""
+    """The DSN of a warehouse with the tables of mrf1."""
     env = image_env | {"MRF": "mrf1", "WAREHOUSE_DSN": warehouse_dsn}
     subprocess.run([BIN / "crmbot-consumer", "migrate"], env=env, check=True, timeout=60)
     return warehouse_dsn
@@ -87,13 +88,13 @@ def test_the_dag_saves_both_workbooks_on_the_volume(
     (volume / ".published-mrf1").unlink()
     files = [file for file in volume.iterdir() if file.is_file()]
     assert {file.name for file in files} == {"actions_mrf1.xlsx", "nature_mrf1.xlsx"}
-    # A copy of each in the folder of its month, and nothing left of the run.
+    # A copy of each in the folder of its month; temporary files are removed.
     (month,) = (folder for folder in volume.iterdir() if folder.is_dir())
     assert re.fullmatch(r"20\d\d-\d\d", month.name)
     assert {file.name for file in month.iterdir()} == {file.name for file in files}
     output = "".join(capfd.readouterr())
     for file in files:
-        assert f"[base] logs: {file}" in output, "what the exporter prints is in the task's log"
+        assert f"[base] logs: {file}" in output, "the exporter's output is in the task's log"
         summary = load_workbook(file).worksheets[0]
         assert any("Центр" in str(cell.value) for row in summary.iter_rows() for cell in row)
     assert PASSWORD not in output

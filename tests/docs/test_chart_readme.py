@@ -1,4 +1,4 @@
-"""The chart's README has every value of values.yaml, and no other."""
+"""The chart's README documents every value of values.yaml, and no others."""
 
 import re
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ import yaml
 
 CHART = Path(__file__).parents[2] / "charts" / "crm-bot"
 VALUES: dict[str, Any] = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))
-# Of each service, or components with the keys of `pod`: one row for all.
+# Values that each service or component has, documented in one row for all.
 SHARED = re.compile(
     r"(generator|producer|consumer|exporter)\.(image|env|resources)|(bot|consumer|exporter)\.pod"
 )

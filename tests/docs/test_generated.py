@@ -1,4 +1,4 @@
-"""The generated parts of the docs are those that the code would generate now."""
+"""The generated parts of the docs are up to date."""
 
 import re
 import runpy

@@ -1,4 +1,4 @@
-"""Links between pages lead somewhere, and the tests and faults that docs name exist."""
+"""Targets of links between pages exist, and so do the tests and faults named in docs/exactly-once.md."""
 
 import os
 import re
@@ -15,7 +15,7 @@ _DEFINED = re.compile(r"^(?:async )?def (\w+)\(", re.MULTILINE)
 
 
 def _files(suffix: str) -> list[Path]:
-    """Return the project's files with a suffix; what tools put into hidden folders is not the project's."""
+    """Return the project's files with a suffix, except in build and hidden folders."""
     found = []
     for folder, folders, names in os.walk(ROOT):
         folders[:] = sorted(name for name in folders if name != "build" and not name.startswith("."))
@@ -28,19 +28,19 @@ PAGES = _files(".md")
 
 @cache
 def anchors(page: Path) -> set[str]:
-    """Return the anchors of a page's headings, as GitHub makes them."""
+    """Return the anchors that GitHub generates for a page's headings."""
     headings = _HEADING.findall(re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL))
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_link_targets_exist(page: Path) -> None:
-    lost = []
+    broken = []
     for name, anchor in _LINK.findall(_CODE.sub("", page.read_text(encoding="utf-8"))):
         target = (page.parent / name).resolve() if name else page
         if not target.exists() or (anchor and anchor not in anchors(target)):
-            lost.append(f"{name}#{anchor}" if anchor else name)
-    assert lost == []
+            broken.append(f"{name}#{anchor}" if anchor else name)
+    assert broken == []
 
 
 def test_tests_and_faults_named_in_exactly_once_exist() -> None:

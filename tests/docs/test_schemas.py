@@ -1,4 +1,4 @@
-"""The JSON Schemas are valid, and accept and refuse what the models do."""
+"""The JSON Schemas are valid, and accept and refuse the same messages as the models."""
 
 import json
 from pathlib import Path
@@ -16,7 +16,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
 }
 MISSING = object()
 
-# What is wrong with fields of both streams: (field, value in place of the example's).
+# Invalid fields of both streams: (field, value that replaces the example's).
 BROKEN = {
     "a field is missing": ("lead_id", MISSING),
     "an unknown field": ("comment", "x"),
@@ -62,20 +62,20 @@ def changed(stream: Stream, field: str, value: object) -> dict[str, Any]:
 
 
 def refused_by_schema(stream: Stream, message: dict[str, Any]) -> set[str]:
-    """Return the fields that the schema complains of."""
+    """Return the fields for which the schema refuses a message."""
     schema = schema_of(stream)
-    of_the_whole = {
+    of_the_message = {
         "required": set(schema["required"]) - message.keys(),
         "additionalProperties": message.keys() - schema["properties"].keys(),
     }
     found: set[str] = set()
     for error in Draft202012Validator(schema).iter_errors(message):
-        found |= {str(error.path[0])} if error.path else of_the_whole[str(error.validator)]
+        found |= {str(error.path[0])} if error.path else of_the_message[str(error.validator)]
     return found
 
 
 def refused_by_model(stream: Stream, message: dict[str, Any]) -> set[str]:
-    """Return the fields that the model complains of."""
+    """Return the fields for which the model refuses a message."""
     try:
         stream.model.model_validate_json(json.dumps(message))
     except ValidationError as error:

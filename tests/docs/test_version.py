@@ -1,4 +1,4 @@
-"""Every place that names the project's version names the one of pyproject.toml."""
+"""Every place with the project's version has that of pyproject.toml."""
 
 import re
 import tomllib

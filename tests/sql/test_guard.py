@@ -176,11 +176,11 @@ ACCEPTED = [
 
 
 @pytest.mark.parametrize(
-    ("statement", "complaint"),
-    [pytest.param(statement, complaint, id=name) for name, statement, complaint in REFUSED],
+    ("statement", "message"),
+    [pytest.param(statement, message, id=name) for name, statement, message in REFUSED],
 )
-def test_refused(statement: str, complaint: str) -> None:
-    assert complaint in "\n".join(problems(statement, STORAGES))
+def test_refused(statement: str, message: str) -> None:
+    assert message in "\n".join(problems(statement, STORAGES))
 
 
 @pytest.mark.parametrize("statement", ACCEPTED, ids=lambda statement: statement[:40])
@@ -192,7 +192,7 @@ LOCKED = "BEGIN; LOCK TABLE t IN EXCLUSIVE MODE; {} COMMIT"
 
 
 @pytest.mark.parametrize(
-    ("statements", "complaint"),
+    ("statements", "message"),
     [
         ("DELETE FROM t WHERE a = 1", "EXCLUSIVE MODE comes before"),
         (
@@ -206,8 +206,8 @@ LOCKED = "BEGIN; LOCK TABLE t IN EXCLUSIVE MODE; {} COMMIT"
         ("WITH a AS (DELETE FROM t RETURNING x) SELECT x FROM a", "untried"),
     ],
 )
-def test_unsafe_statements_of_the_owner_are_refused(statements: str, complaint: str) -> None:
-    assert complaint in "\n".join(problems(statements, STORAGES, is_owners=True))
+def test_unsafe_statements_of_the_owner_are_refused(statements: str, message: str) -> None:
+    assert message in "\n".join(problems(statements, STORAGES, is_owners=True))
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from jgo.env import EnvironmentBuilder, LinkStrategy
 from jgo.maven import MavenContext
 
 version, folder = sys.argv[1], Path(sys.argv[2])
-# Kafka's dependencies have no binding for slf4j; the "!" keeps its parent's versions out of the resolution.
+# Kafka's dependencies have no slf4j binding; the "!" ignores the versions that the binding's parent manages.
 coordinates = f"org.apache.kafka:kafka_2.13:{version}+org.apache.logging.log4j:log4j-slf4j-impl:2.25.4!"
 maven = MavenContext(repo_cache=Path("repository"), remote_repos={"central": MAVEN_CENTRAL_URL}, timeout=60)
 builder = EnvironmentBuilder(maven, cache_dir=Path("jgo"), link_strategy=LinkStrategy.COPY)

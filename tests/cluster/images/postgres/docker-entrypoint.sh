@@ -1,10 +1,10 @@
 #!/bin/sh
-# Make the data in PGDATA the first time, run the SQL files of /docker-entrypoint-initdb.d, become the server.
+# At the first start, initialize PGDATA and run the SQL files of /docker-entrypoint-initdb.d; then run the server.
 set -eu
 if [ ! -s "$PGDATA/PG_VERSION" ]; then
     mkdir -p "$PGDATA"
     chmod 700 "$PGDATA"
-    # A half-made folder of a start that was cut off is no data yet.
+    # An interrupted initialization leaves an incomplete folder.
     find "$PGDATA" -mindepth 1 -delete
     printf '%s\n' "$POSTGRES_PASSWORD" >/tmp/password
     initdb --username=postgres --pwfile=/tmp/password --auth-local=trust --auth-host=scram-sha-256

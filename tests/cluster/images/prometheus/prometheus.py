@@ -1,9 +1,9 @@
 #!/usr/bin/python3
-"""Debian's Prometheus with what Debian leaves out of it: the discovery of pods.
+"""Debian's Prometheus with pod discovery, which Debian's build lacks.
 
-Takes the arguments of `prometheus`. Every kubernetes_sd_configs of the configuration becomes a file of
-targets that a second process keeps up to date; the labels are those of the role `pod`, as far as
-charts/platform uses them, so that its relabelling works on them unchanged.
+Takes the arguments of `prometheus`. Every kubernetes_sd_configs of the configuration is replaced by a file of
+targets that a second process updates. They have the labels of the role `pod` that charts/platform uses, so
+that its relabeling works unchanged.
 """
 
 import json
@@ -26,7 +26,7 @@ SECONDS = 2.0
 
 
 def use_file_of_targets(configuration: Path) -> Path:
-    """Write the configuration again, with a file of targets for the discovery of pods."""
+    """Write a copy of the configuration that uses the file of targets, and return its path."""
     content = yaml.safe_load(configuration.read_text(encoding="utf-8"))
     for job in content["scrape_configs"]:
         if job.pop("kubernetes_sd_configs", None):
@@ -37,7 +37,7 @@ def use_file_of_targets(configuration: Path) -> Path:
 
 
 def pods(namespace: str) -> list[Object]:
-    """List the namespace's pods."""
+    """Return the namespace's pods."""
     url = f"https://kubernetes.default.svc/api/v1/namespaces/{namespace}/pods"
     token = (ACCOUNT / "token").read_text()
     request = Request(url, headers={"Authorization": f"Bearer {token}"})
@@ -48,7 +48,7 @@ def pods(namespace: str) -> list[Object]:
 
 
 def targets(pod: Object) -> list[Object]:
-    """Return one target per port of a pod's containers; none before the pod has an address."""
+    """Return one target per container port of a pod; none before the pod has an address."""
     address = pod["status"].get("podIP")
     metadata, prefix = pod["metadata"], "__meta_kubernetes_pod"
     labels = {
@@ -74,8 +74,8 @@ def targets(pod: Object) -> list[Object]:
     ]
 
 
-def keep_targets() -> None:
-    """Write the targets again and again."""
+def update_targets() -> None:
+    """Update the file of targets forever."""
     namespace = (ACCOUNT / "namespace").read_text()
     new = TARGETS.with_suffix(".new")
     while True:
@@ -96,7 +96,7 @@ def main() -> None:
         for argument in sys.argv[1:]
     ]
     if os.fork() == 0:
-        keep_targets()
+        update_targets()
     os.execv("/usr/bin/prometheus", ["prometheus", *arguments])
 
 
