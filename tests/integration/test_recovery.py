@@ -205,8 +205,8 @@ def test_messages_lost_by_kafka_are_resent(pipeline: Pipeline) -> None:
     assert pipeline.query(superseded, ACTIONS.topic(pipeline.mrf)) == [(True,)]
 
 
-def test_a_forged_gap_of_a_former_file_is_passed_over(pipeline: Pipeline) -> None:
-    """Nothing is missing of the former file, and nobody can send it again: the message is no row of a bot."""
+def test_resend_supersedes_a_forged_gap_of_a_former_file(pipeline: Pipeline) -> None:
+    """The warehouse has all rows of the former file, so the gap that a forged message opens is not a loss."""
     pipeline.backfill(500)
     load_all(pipeline)
     ((former, _, _),) = identities(pipeline)
@@ -225,7 +225,7 @@ def test_a_forged_gap_of_a_former_file_is_passed_over(pipeline: Pipeline) -> Non
     assert pipeline.query(forgeries, forged["event_id"]) == [(0,)]
 
 
-def test_what_kafka_and_the_file_lost_stays_a_gap(pipeline: Pipeline) -> None:
+def test_rows_lost_by_kafka_and_the_file_remain_a_gap(pipeline: Pipeline) -> None:
     """The producer's record shows that rows of the former file were sent that the warehouse lacks."""
     pipeline.backfill(500)
     load_all(pipeline)
@@ -503,7 +503,8 @@ def test_repartition_refuses_during_a_resend(pipeline: Pipeline) -> None:
     pipeline.send_all()
     pipeline.consume("actions")
     wait_until(
-        lambda: "go to 7 partitions" in pipeline.run(*REPARTITION).stdout, "the loaded_copies are dropped"
+        lambda: "go to 7 partitions" in pipeline.run(*REPARTITION).stdout,
+        "the resent rows are dropped as copies",
     )
 
 
