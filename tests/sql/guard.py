@@ -148,7 +148,7 @@ def _table(table: ast.CreateStmt, storages: Mapping[str, Storage]) -> Iterator[s
 
 
 def _added_columns(alter: ast.AlterTableStmt) -> Iterator[str]:
-    """A column that is added says how it is stored: it does not inherit the table's compression."""
+    """An added column needs its own storage clause: it does not inherit the table's compression."""
     for command in alter.cmds or ():
         if not isinstance(command.def_, ast.ColumnDef):
             continue

@@ -46,9 +46,9 @@ def storage_clauses(name: str) -> dict[str, str]:
 
 
 def sql_files() -> list[Statement]:
-    """Return the files of `sql/`; a storage variable stands in the text as something that parses there.
+    """Return the files of `sql/`, with clauses that PostgreSQL's parser accepts for storage variables.
 
-    `WITH (<its name>)` for that of a table, `COLLATE <its name>` for that of a column.
+    These are `WITH (<name>)` for a variable of a table, and `COLLATE <name>` for one of a column.
     """
     clauses = {
         name: f"COLLATE {name}" if name in COLUMN_VARIABLES else f"WITH ({name})"

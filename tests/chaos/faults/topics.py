@@ -124,7 +124,7 @@ def wait_for_backlog(nemesis: Nemesis, topic: str, number: int) -> None:
 
 
 def _repartition(nemesis: Nemesis, topic: str, expected: int, answer: str) -> None:
-    """Run it, again until it neither fails nor has to wait; another exit code or line is a finding."""
+    """Run it; if it should succeed, run it again until everything is loaded. Another answer is a finding."""
     stream, _ = stream_and_mrf(topic)
     command = ("crmbot-producer", "repartition", "--stream", stream)
     answers: list[tuple[int, str]] = []
