@@ -78,8 +78,9 @@ bench: setup ## Side-by-side measurements, on a quiet machine
 	$(VENV)/bin/python -m bench
 	$(VENV)/bin/python -m bench.workbook
 
-docs: setup ## Write the generated pages again
+docs: setup ## Write the generated pages again, and build the site: build/site/index.html
 	$(VENV)/bin/python docs/generate.py
+	$(VENV)/bin/sphinx-build --fail-on-warning --keep-going --quiet --doctree-dir build/doctrees docs build/site
 
 sbom: setup ## What each image is made of, as CycloneDX, in build/sbom
 	@mkdir -p build/sbom
