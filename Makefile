@@ -8,11 +8,12 @@ RUNS ?= 3
 OLD_KAFKA ?= 3.9.1
 # Tests wait more than they compute; each worker has servers of its own.
 TWO_WORKERS := --numprocesses=2 --dist=loadfile
+UNIT_TESTS := libs services devstack tests/sql tests/docs tests/cli
 
 VENV := .venv
 UV := $(shell command -v uv 2>/dev/null || echo $(CURDIR)/.cache/uv/bin/uv)
 
-.PHONY: help setup demo test lint unit integration chaos old-kafka torture mutants chart dag cluster cluster-down cluster-test bench docs sbom clean
+.PHONY: help setup demo test lint unit coverage integration chaos old-kafka torture mutants chart dag cluster cluster-down cluster-test bench docs sbom clean
 
 help: ## What there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -38,7 +39,10 @@ lint: setup ## Format, style and types
 	$(VENV)/bin/mypy libs services devstack tests/integration tests/chaos tests/chart tests/cluster tests/sql tests/docs tests/cli bench docs
 
 unit: setup ## Tests beside the services, and of SQL, docs and bad input
-	$(VENV)/bin/pytest -q $(TWO_WORKERS) libs services devstack tests/sql tests/docs tests/cli
+	$(VENV)/bin/pytest -q $(TWO_WORKERS) $(UNIT_TESTS)
+
+coverage: setup ## The same with branch coverage of libs and services, and its floor
+	$(VENV)/bin/pytest -q $(TWO_WORKERS) --cov --cov-report=term $(UNIT_TESTS)
 
 integration: setup ## Tests on the real broker and the real warehouse
 	$(VENV)/bin/pytest -q $(TWO_WORKERS) tests/integration
