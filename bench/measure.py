@@ -62,6 +62,7 @@ class Comparison:
 
     @property
     def is_reached(self) -> bool:
+        """Whether the median ratio is at least the target."""
         return median(self.ratios) >= self.target
 
 

@@ -166,6 +166,7 @@ def tell_failure(context: Mapping[str, Any], connection_id: str | None) -> None:
 
 
 def default_args(config: PodConfig) -> dict[str, Any]:
+    """Return the arguments of every task: owner, retries, time limit, and the alert when one fails."""
     return {
         "owner": config.owner,
         "retries": config.retries,

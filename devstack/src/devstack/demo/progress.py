@@ -38,6 +38,7 @@ class StreamProgress:
 
     @property
     def topic(self) -> str:
+        """The Kafka topic; the warehouse table has the same name."""
         return f"crm_bot_{self.name}_{self.mrf}"
 
     def time_backlog(self) -> None:
@@ -50,6 +51,7 @@ class StreamProgress:
 
     @property
     def lag(self) -> int:
+        """Rows in SQLite that are not yet processed."""
         return self.in_sqlite - self.processed
 
     @property

@@ -16,6 +16,11 @@ class FiniteFloat(click.FloatRange):
         super().__init__(min, max)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:  # noqa: ANN401  (the base class's signature)
+        """Return the number.
+
+        Raises:
+            BadParameter: it is not a number, NaN, or outside the bounds.
+        """
         number = float(super().convert(value, param, ctx))
         if math.isnan(number):
             self.fail(f"{value} is not a number.", param, ctx)

@@ -72,16 +72,20 @@ class Health:
         self.reason = "starting"
 
     def beat(self) -> None:
+        """Record an iteration of the main loop."""
         self._last_beat = time.monotonic()
 
     def set_ready(self) -> None:
+        """Make /readyz answer 200."""
         self.ready, self.reason = True, "ok"
 
     def set_unready(self, reason: str) -> None:
+        """Make /readyz answer 503 with the reason."""
         self.ready, self.reason = False, reason
 
     @property
     def alive(self) -> bool:
+        """Whether the last beat is less than `stale_seconds` old."""
         return time.monotonic() - self._last_beat < self._stale_seconds
 
 

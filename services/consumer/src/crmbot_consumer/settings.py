@@ -14,14 +14,17 @@ class TopicSettings(LogSettings, WarehouseSettings):
 
     @property
     def contract(self) -> Stream:
+        """The stream's contract: model, columns, names of topic and table."""
         return stream_named(self.stream)
 
     @property
     def topic(self) -> str:
+        """The Kafka topic, such as crm_bot_actions_mrf1."""
         return self.contract.topic(self.mrf)
 
     @property
     def table(self) -> str:
+        """The warehouse table; it has the topic's name."""
         return self.contract.table(self.mrf)
 
 

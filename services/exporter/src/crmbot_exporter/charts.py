@@ -73,6 +73,7 @@ def days_between_labels(days: int) -> int:
 
 
 def greatest(series: Sequence[Series], frame: pd.DataFrame) -> float:
+    """Return the greatest value of all series; a missing value counts as 0, and without rows it is 0."""
     figures = [number(value) or 0.0 for one in series for value in frame[one.column]]
     return max(figures, default=0.0)
 

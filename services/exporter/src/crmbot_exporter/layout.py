@@ -109,9 +109,19 @@ class Table:
     columns: tuple[Column, ...]
 
     def column(self, name: str) -> Column:
+        """Return a column by its name in the mart.
+
+        Raises:
+            ValueError: the table has no such column.
+        """
         return self.columns[self.column_index(name)]
 
     def column_index(self, name: str) -> int:
+        """Return a column's position, from 0.
+
+        Raises:
+            ValueError: the table has no such column.
+        """
         return [column.name for column in self.columns].index(name)
 
 
@@ -175,6 +185,11 @@ class Dashboard:
     data: tuple[Column, ...] = ()
 
     def sheet(self, mart: str) -> Sheet:
+        """Return the sheet of a mart.
+
+        Raises:
+            StopIteration: no sheet shows it.
+        """
         return next(sheet for sheet in self.sheets if sheet.mart == mart)
 
     @property
@@ -239,6 +254,7 @@ class Placed:
 
     @property
     def charted(self) -> "pd.DataFrame":
+        """The charted rows of `frame`."""
         return self.frame.iloc[self.rows.start : self.rows.stop]
 
     def column_range(self, name: str) -> tuple[int, int, int, int]:

@@ -47,6 +47,7 @@ class Marts:
     names: tuple[str, ...]
 
     def table(self, name: str) -> str:
+        """Return the name of a mart's table in the warehouse."""
         return f"crm_bot_mart_{name}_{self.suffix}"
 
 

@@ -35,10 +35,12 @@ class Days:
 
     @property
     def period(self) -> str:
+        """The days of the report in Russian, with the year: 1–29 октября 2026."""
         return russian.days(self.month_start, self.day, with_year=True)
 
     @property
     def previous_period(self) -> str:
+        """The days it is compared with in Russian, without the year: 1–29 сентября."""
         return russian.days(self.previous_start, self.previous_end)
 
 
@@ -53,6 +55,7 @@ class Report:
 
     @property
     def title(self) -> str:
+        """The MRF as the workbook names it."""
         return mrf_title(self.mrf)
 
     @property

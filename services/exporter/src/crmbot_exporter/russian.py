@@ -16,6 +16,7 @@ def decimal(value: float, places: int = 1) -> str:
 
 
 def integer(value: float | Decimal) -> str:
+    """Return a number rounded to an integer, with thousands separators."""
     return decimal(float(value), 0)
 
 
@@ -43,6 +44,7 @@ def counted(number: int, one: str, few: str, many: str) -> str:
 
 
 def day(value: date) -> str:
+    """Return a day and month without the year: 29 октября."""
     return f"{value.day}{_SPACE}{_MONTHS[value.month - 1]}"
 
 

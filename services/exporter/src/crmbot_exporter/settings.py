@@ -63,6 +63,7 @@ class ZoneSettings(BaseSettings):
 
     @property
     def zone(self) -> ZoneInfo:
+        """The time zone; its name was checked when the settings were read."""
         return ZoneInfo(self.timezone)
 
 

@@ -22,6 +22,7 @@ class WorkbookCollector(Collector):
         self._settings = settings
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
+        """Yield modification time, in seconds since 1970, and size of each workbook that exists."""
         labels = ["mrf", "stream"]
         saved = GaugeMetricFamily(
             "crmbot_exporter_workbook_timestamp_seconds",

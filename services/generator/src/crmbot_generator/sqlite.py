@@ -109,6 +109,7 @@ class BotFiles:
         )
 
     def close(self) -> None:
+        """Close both databases."""
         for connection in self._connections.values():
             connection.close()
 

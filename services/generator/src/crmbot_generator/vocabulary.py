@@ -19,6 +19,7 @@ class Region:
 
     @property
     def zone(self) -> timezone:
+        """The region's fixed offset from UTC, without daylight saving time."""
         return timezone(timedelta(hours=self.utc_offset))
 
 
@@ -177,6 +178,7 @@ class Vocabulary:
         self._companies = [f"«{faker.last_name().removesuffix('а')} {word}»" for word in faker.words(300)]
 
     def client_name(self, rng: random.Random, segment: str) -> str:
+        """Return a random client of a segment: a person, a government office or a company."""
         if segment == "individual":
             return rng.choice(self._people)
         if segment == "government":

@@ -17,14 +17,17 @@ class FileSettings(LogSettings):
 
     @property
     def contract(self) -> Stream:
+        """The stream's contract: model, columns, names of topic and table."""
         return stream_named(self.stream)
 
     @property
     def topic(self) -> str:
+        """The Kafka topic, such as crm_bot_actions_mrf1."""
         return self.contract.topic(self.mrf)
 
     @property
     def database(self) -> Path:
+        """The bot's file, `actions.db` or `nature.db` in DATA_DIR."""
         return self.data_dir / f"{self.stream}.db"
 
 

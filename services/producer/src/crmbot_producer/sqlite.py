@@ -80,6 +80,7 @@ class BotFile:
             self._digest_sql = _digest_sql(stream)
 
     def close(self) -> None:
+        """Close the file."""
         self._connection.close()
 
     @contextmanager

@@ -35,6 +35,7 @@ class Plan(NamedTuple):
 
     @property
     def starts_after(self) -> int:
+        """The transaction_id after which rows belong to the new identity."""
         return self.shared[0] if self.shared else self.present.starts_after
 
 

@@ -48,6 +48,7 @@ class Stream:
 
     @cached_property
     def column_names(self) -> tuple[str, ...]:
+        """The names of `columns`, in the same order."""
         return tuple(column.name for column in self.columns)
 
     @cached_property

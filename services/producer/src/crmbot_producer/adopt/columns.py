@@ -7,6 +7,7 @@ from crmbot_producer.adopt.structure import Mapped
 
 
 def missing_columns(stream: Stream, mapped: Mapped) -> list[str]:
+    """Return the contract's columns that the table or view lacks, in the contract's order."""
     return [column.name for column in stream.sqlite_columns if column.name not in mapped.columns]
 
 

@@ -128,6 +128,7 @@ def _keeps_rows(trigger: tuple[str]) -> bool:
 
 
 def encoding_mismatches(connection: sqlite3.Connection) -> list[Mismatch]:
+    """Return a mismatch if the database's text is not UTF-8."""
     (encoding,) = connection.execute("PRAGMA encoding").fetchone()
     if encoding == "UTF-8":
         return []
@@ -140,6 +141,7 @@ def encoding_mismatches(connection: sqlite3.Connection) -> list[Mismatch]:
 
 
 def journal_mismatches(connection: sqlite3.Connection) -> list[Mismatch]:
+    """Return a mismatch if the database is not in WAL mode."""
     (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
     if mode == "wal":
         return []

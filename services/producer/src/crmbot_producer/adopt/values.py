@@ -40,6 +40,7 @@ class Tally:
     first: dict[Wrong, First] = field(default_factory=dict)
 
     def add(self, wrong: Wrong, transaction_id: int, value: Any) -> None:  # noqa: ANN401  (any of SQLite's)
+        """Count an invalid value, and keep it if it is the first of its kind."""
         self.counts[wrong] += 1
         self.first.setdefault(wrong, First(transaction_id, value))
 

@@ -44,6 +44,7 @@ class StreamAudit:
 
     @property
     def is_clean(self) -> bool:
+        """Whether no promise is broken."""
         return not self.broken_promises
 
     def add(self, differences: Iterable[Difference]) -> None:
