@@ -28,6 +28,7 @@ STOP_REASONS = (RESTORED, GAP, OVERTAKEN, SHORTER, RECREATED, STATE_LOST, RECORD
 _COMMAND = re.compile(r"crmbot-(?:producer|consumer)(?: [\w-]+)+")
 _TRIES = 5
 _NOT_YET = "not everything is loaded yet"
+_NOTHING_WRONG = "nothing is wrong with"
 
 
 @contextmanager
@@ -111,7 +112,8 @@ class Operator:
             if FENCED not in line:
                 break
         losses = self._world.losses[topic]
-        if code == 0:
+        # A producer that fenced an interrupted command may have completed what it had begun.
+        if code == 0 or _NOTHING_WRONG in line:
             self.done.add(command[1])
         if command[1] == "resend" and code == 0:
             losses.resends += 1
