@@ -242,7 +242,9 @@ class OtherMember:
         self.read_to: dict[int, int] = {}  # by partition, at its last assignment
         settings = {"bootstrap.servers": pipeline.bootstrap}
         logger = structlog.get_logger()
-        self.subscription = Subscription(settings, topic(pipeline), self, logger, poll_seconds=300)
+        self.subscription = Subscription(
+            settings, topic(pipeline), self, logger, poll_seconds=300, close_seconds=30
+        )
 
     def take(self, partitions: Sequence[int]) -> dict[int, Position]:
         return {}

@@ -106,7 +106,9 @@ def test_partitions_assigned_to_a_closing_consumer_are_declined(
 
     owner = FailingOwner()
     for _ in range(3):  # each member leaves the group, so the next one is assigned all partitions
-        subscription = Subscription(kafka | settings, topic, owner, structlog.get_logger(), poll_seconds=300)
+        subscription = Subscription(
+            kafka | settings, topic, owner, structlog.get_logger(), poll_seconds=300, close_seconds=30
+        )
         wait_until(has_partitions, "the group has assigned the partitions")
         subscription.close()
         wait_until(lambda: not has_partitions(), "the consumer has left the group")

@@ -78,8 +78,9 @@ def load_all(pipeline: Pipeline) -> None:
     """Run a producer and a consumer until every row is loaded once."""
     producer, consumer = pipeline.produce("actions"), pipeline.consume("actions")
     wait_until_each_loaded_once(pipeline)
-    stop(producer)
-    stop(consumer)
+    for service in (producer, consumer):
+        service.port()  # it has started, so it handles signals
+        stop(service)
 
 
 def assert_stopped(service: Service, *words: str) -> None:

@@ -1,8 +1,10 @@
 """The consumer's Kafka client: a subscription that resumes from the ledger, never from Kafka's offsets."""
 
+import sys
+import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Protocol, cast
@@ -12,7 +14,7 @@ from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 from crmbot_consumer.group import Membership, group_config, group_id
 from crmbot_consumer.messages import Messages
 from crmbot_consumer.position import checked_position
-from crmbot_core.errors import StoppedError, TransientError
+from crmbot_core.errors import CrmBotError, StoppedError, StuckError, TransientError
 from crmbot_core.kafka import (
     EARLIEST,
     LATEST,
@@ -82,6 +84,7 @@ class Subscription:
         logger: Logger,
         *,
         poll_seconds: float,
+        close_seconds: float,
     ) -> None:
         """Join the group.
 
@@ -91,8 +94,10 @@ class Subscription:
             owner: called on rebalances.
             logger: the consumer's logger.
             poll_seconds: longest time between two polls before the group revokes the partitions.
+            close_seconds: timeout of `close`.
         """
         self._topic = topic
+        self._close_seconds = close_seconds
         self._owner = owner
         self._logger = logger
         self._admin = admin_client(settings)
@@ -184,15 +189,28 @@ class Subscription:
         return self._ends.get(partition, 0)
 
     def close(self) -> None:
-        """Leave the group; partitions assigned meanwhile are declined."""
+        """Leave the group; partitions assigned meanwhile are declined.
+
+        Raises:
+            StuckError: the client hangs and may still hold its partitions: the process has to exit.
+        """
         self._is_closing = True
-        self._consumer.close()
+        close_within(self._close_seconds, self._consumer.close)
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         """Assign partitions at the ledger's positions; runs inside `poll`, which raises its errors."""
         if self._is_closing:
             consumer.unassign()  # librdkafka waits for an answer, and can hang if it is to assign
             return
+        try:
+            self._assign(consumer, partitions)
+        except CrmBotError:
+            # Without an answer the client would assign the partitions itself, at Kafka's offsets.
+            if not self.assigned.intersection(p.partition for p in partitions):
+                consumer.incremental_assign([])
+            raise
+
+    def _assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         numbers = sorted(p.partition for p in partitions)
         ledger = self._owner.take(numbers)
         identity = topic_id(self._admin, self._topic)
@@ -239,3 +257,28 @@ class Subscription:
             raise cause
         self._logger.warning("kafka", reason=str(cause))
         return True
+
+
+def close_within(seconds: float, close: Callable[[], None]) -> None:
+    """Call a client's `close`, which can hang in librdkafka; raises its errors.
+
+    Raises:
+        StuckError: it has not returned in time; the message has the error that is being handled, if any.
+    """
+    failures: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            close()
+        except BaseException as error:
+            failures.append(error)
+
+    error = sys.exception()
+    thread = threading.Thread(target=run, name="close", daemon=True)  # the process can exit although it hangs
+    thread.start()
+    thread.join(seconds)
+    if thread.is_alive():
+        after = "" if error is None else f", after this error: {error}"
+        raise StuckError(f"the Kafka client has not closed within {seconds:.0f} s{after}")
+    for failure in failures:
+        raise failure

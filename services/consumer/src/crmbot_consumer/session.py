@@ -31,6 +31,8 @@ _POLL_MESSAGES = 10_000
 _SWITCH_SECONDS = 0.0002
 # The main loop does not poll while it waits for the warehouse; this is the margin beyond the longest wait.
 _POLL_MARGIN_SECONDS = 120.0
+# Beyond the load that a revocation waits for; with it, below the pods' grace period.
+_CLOSE_MARGIN_SECONDS = 15.0
 # A batch is tens of thousands of tuples without cycles; with Python's default of 700 the collector would scan
 # them again and again.
 _GC_THRESHOLD = 100_000
@@ -114,6 +116,7 @@ class Session:
                 self,
                 self._logger,
                 poll_seconds=self._loader.longest_seconds + _POLL_MARGIN_SECONDS,
+                close_seconds=self._settings.drain_seconds + _CLOSE_MARGIN_SECONDS,
             )
             with closing(kafka):
                 while not self._stop.is_set():

@@ -109,7 +109,6 @@ def live(seed: int | None, rate: float, seconds: float | None) -> None:
     logger = configure_logging(settings, SERVICE).bind(mrf=settings.mrf)
     stop = stop_on_signals()
     health = Health(stale_seconds=60)
-    started = time.monotonic()
     # Not repeatable: what comes depends on the files and on the clock.
     rng = random.Random()
     vocabulary = Vocabulary(settings.mrf, settings.seed or 0, settings.managers)
@@ -121,11 +120,11 @@ def live(seed: int | None, rate: float, seconds: float | None) -> None:
         events = simulation.events()
         logger.info("started", rate=rate, http_port=port)
         health.set_ready()
-        while not stop.wait(_TICK_SECONDS):
+        started = time.monotonic()
+        elapsed = 0.0
+        while not stop.wait(_TICK_SECONDS) and (seconds is None or elapsed < seconds):
             health.beat()
             elapsed = time.monotonic() - started
-            if seconds is not None and elapsed >= seconds:
-                break
             due = int(min(elapsed, seconds or elapsed) * rate) - written
             count = files.append(itertools.islice(events, max(due, 0)), at=datetime.now(UTC))
             ROWS_WRITTEN.labels(settings.mrf).inc(count)
