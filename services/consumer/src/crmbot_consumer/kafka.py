@@ -260,7 +260,7 @@ class Subscription:
 
 
 def close_within(seconds: float, close: Callable[[], None]) -> None:
-    """Call a client's `close`, which can hang in librdkafka; raises its errors.
+    """Call a client's `close`, which can hang in librdkafka (its issues 4041 and 4884); raises its errors.
 
     Raises:
         StuckError: it has not returned in time; the message has the error that is being handled, if any.
