@@ -58,7 +58,7 @@ class Owner(Protocol):
         ...
 
     def placed(self, positions: dict[int, Position]) -> None:
-        """After an assignment: receive the positions at which partitions start."""
+        """Before the first fetch: receive the positions at which partitions start."""
         ...
 
     def give_up(self, partitions: Sequence[int]) -> None:
@@ -104,6 +104,7 @@ class Subscription:
         self._ends: dict[int, int] = {}
         self.assigned: set[int] = set()
         self._is_closing = False
+        self._failure: CrmBotError | None = None
         check_topic_settings(self._admin, topic)
         group = group_id(topic)
         protocol = group_config(settings, self._admin)
@@ -142,6 +143,8 @@ class Subscription:
         """Read up to `limit` messages into the buffer, within `timeout` seconds; handles rebalances."""
         with translated_errors():
             messages = self._consumer.consume(limit, timeout)
+        if self._failure is not None:
+            raise self._failure
         if any(map(Message.error, messages)):
             messages = [message for message in messages if not self._is_event(message)]
         # Drops messages of partitions revoked after the fetch.
@@ -198,19 +201,28 @@ class Subscription:
         close_within(self._close_seconds, self._consumer.close)
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        """Assign partitions at the ledger's positions; runs inside `poll`, which raises its errors."""
+        """Assign partitions at the ledger's positions; runs inside `poll`, which raises `_failure`."""
         if self._is_closing:
             consumer.unassign()  # librdkafka waits for an answer, and can hang if it is to assign
             return
         try:
-            self._assign(consumer, partitions)
-        except CrmBotError:
-            # Without an answer the client would assign the partitions itself, at Kafka's offsets.
-            if not self.assigned.intersection(p.partition for p in partitions):
-                consumer.incremental_assign([])
-            raise
+            positions = self._checked_positions(partitions)
+            for number in positions:
+                self._ends.pop(number, None)  # stale, from before a revocation
+            self._owner.placed(positions)
+        except CrmBotError as error:
+            # Raised here, it would pass through librdkafka, which would then assign at Kafka's offsets.
+            self._failure = error
+            consumer.incremental_assign([])
+            return
+        consumer.incremental_assign(
+            [TopicPartition(self._topic, number, p.next_offset) for number, p in positions.items()]
+        )
+        self.assigned |= positions.keys()
+        self._logger.info("assigned", offsets={number: p.next_offset for number, p in positions.items()})
 
-    def _assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+    def _checked_positions(self, partitions: list[TopicPartition]) -> dict[int, Position]:
+        """Return where partitions start, in their order; raises the errors of `checked_position`."""
         numbers = sorted(p.partition for p in partitions)
         ledger = self._owner.take(numbers)
         identity = topic_id(self._admin, self._topic)
@@ -222,14 +234,7 @@ class Subscription:
             positions[number] = checked_position(
                 *key, ledger.get(number), identity, earliest[key], latest[key]
             )
-        consumer.incremental_assign(
-            [TopicPartition(self._topic, number, p.next_offset) for number, p in positions.items()]
-        )
-        for number in numbers:
-            self._ends.pop(number, None)  # stale, from before a revocation
-        self.assigned |= positions.keys()
-        self._owner.placed(positions)
-        self._logger.info("assigned", offsets={number: p.next_offset for number, p in positions.items()})
+        return positions
 
     def _on_revoke(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
         numbers = sorted(p.partition for p in partitions)
