@@ -105,6 +105,12 @@ def lose_state(pipeline: Pipeline) -> None:
     assert producer.flush(30) == 0
 
 
+def remove_file(pipeline: Pipeline) -> None:
+    """Delete actions.db; the bot makes a new one, with another identity."""
+    for file in pipeline.data.glob("actions.db*"):
+        file.unlink()
+
+
 def delete_messages(pipeline: Pipeline, partition: int) -> None:
     """Delete all messages of a partition, as retention does."""
     admin = admin_client({"bootstrap.servers": pipeline.bootstrap})
@@ -211,8 +217,7 @@ def test_resend_supersedes_a_forged_gap_of_a_former_file(pipeline: Pipeline) -> 
     pipeline.backfill(500)
     load_all(pipeline)
     ((former, _, _),) = identities(pipeline)
-    for file in pipeline.data.glob("actions.db*"):
-        file.unlink()
+    remove_file(pipeline)
     run_bot(pipeline)
     load_all(pipeline)
     forged = action(pipeline.mrf, 2**62 + 1, source_id=former)
@@ -237,8 +242,7 @@ def test_rows_lost_by_kafka_and_the_file_remain_a_gap(pipeline: Pipeline) -> Non
     pipeline.check_output(*ACCEPT_LOSS, "--partition", "0")
     run_bot(pipeline)
     pipeline.send_all()
-    for file in pipeline.data.glob("actions.db*"):
-        file.unlink()
+    remove_file(pipeline)
     run_bot(pipeline)
     pipeline.send_all()
     pipeline.check_output(*RESEND)

@@ -23,10 +23,14 @@ _CUT_SHORT = ("Kafka no longer has the next message", "the Kafka client failed")
 
 
 def lose_the_state_topic(nemesis: Nemesis) -> None:
-    """The producers' records are lost, while producers run or before they start."""
+    """The producers' records are lost, while producers run or before they start.
+
+    A producer that keeps running writes only the record of its present identity; it detects the loss of the
+    former ones when it starts again.
+    """
     world = nemesis.world
     producers = world.services["producer"] if nemesis.rng.random() < 0.5 else []
-    with on_call(nemesis, world.topics, STATE_LOST, *_NO_TOPIC) as operator:
+    with on_call(nemesis, world.topics, STATE_LOST, RECORDS_LOST, *_NO_TOPIC) as operator:
         stop_services(nemesis, producers)
         _delete(nemesis, _STATE_TOPIC)
         world.services.run(world.operator_environment(world.topics[0]), "crmbot-producer", "topics")
@@ -38,6 +42,9 @@ def lose_the_state_topic(nemesis: Nemesis) -> None:
             for topic in world.topics:
                 operator.wait_for(topic, STATE_LOST)
         else:
+            nemesis.wait(2.0, 4.0)
+            for service in world.services["producer"]:
+                world.services.restart(service)
             nemesis.wait(2.0, 4.0)
         operator.recover("resend")
     _drop_copies_of_former_bots(world)
