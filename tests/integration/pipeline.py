@@ -22,6 +22,7 @@ from confluent_kafka.admin import AdminClient
 from devstack.kafka import consumer_variables
 
 BIN = Path(sys.executable).parent
+_SHOWN_LINES = 20
 
 
 def wait_until(condition: Callable[[], bool], what: str, seconds: float = 60) -> None:
@@ -219,6 +220,10 @@ class Pipeline:
         return result
 
     def close(self) -> None:
+        """End the services, and print the ends of their logs, which pytest shows if the test has failed."""
         for service in self.services:
-            if service.process.poll() is None:
+            code = service.process.poll()
+            if code is None:
                 service.kill()
+            end = service.log.read_text(errors="replace").splitlines()[-_SHOWN_LINES:]
+            print(f"{service.log.name}: {'running' if code is None else code}", *end, sep="\n")

@@ -397,4 +397,5 @@ def test_services_recover_from_a_broker_crash(pipeline: Pipeline, kafka: Kafka) 
     kafka.kill()
     pipeline.check_output("crmbot-generator", "live", "--rate", "200", "--seconds", "2")
     kafka.start()
-    assert pipeline.audit(wait=90)["clean"]
+    audit = pipeline.audit(wait=90)
+    assert audit["clean"], audit
