@@ -2,7 +2,6 @@
 MRFS ?= mrf1,mrf2
 ROWS ?= 200000
 LIVE_SECONDS ?= 60
-RATE ?= 50
 SEED ?= 1
 RUNS ?= 3
 OLD_KAFKA ?= 3.9.1
@@ -31,7 +30,7 @@ $(CURDIR)/.cache/uv/bin/uv:
 	.cache/uv/bin/pip install --quiet uv
 
 demo: setup ## The whole road on this machine: MRFS=mrf1,mrf2,mrf3 ROWS=1000000 scale it
-	@$(VENV)/bin/python -m devstack.demo --mrfs $(MRFS) --rows $(ROWS) --live-seconds $(LIVE_SECONDS) --rate $(RATE)
+	@$(VENV)/bin/python -m devstack.demo --mrfs $(MRFS) --rows $(ROWS) --live-seconds $(LIVE_SECONDS)
 
 test: lint unit integration chaos old-kafka chart dag ## All tests
 

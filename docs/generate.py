@@ -43,6 +43,9 @@ class Reads(NamedTuple):
 READS = {
     "crmbot-generator backfill": Reads(GeneratorSettings),
     "crmbot-generator live": Reads(GeneratorSettings, http=True),
+    "crmbot-generator load": Reads(GeneratorSettings, http=True),
+    "crmbot-generator describe": Reads(GeneratorSettings),
+    "crmbot-generator sample": Reads(GeneratorSettings),
     "crmbot-producer run": Reads(producer.ProducerSettings, kafka=True, http=True),
     "crmbot-producer topics": Reads(producer.TopicSettings, kafka=True),
     "crmbot-producer adopt": Reads(producer.FileSettings),

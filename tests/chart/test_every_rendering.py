@@ -132,7 +132,7 @@ def test_an_mrf_file_sets_only_what_differs(file: Path) -> None:
     assert values["mrf"] == file.stem
     allowed = {
         "mrf": None, "title": None, "timezone": None,
-        "topics": {"partitions"}, "generator": {"managers", "rate"}, "exporter": {"schedule"},
+        "topics": {"partitions"}, "generator": {"managers", "rowsPerDay"}, "exporter": {"schedule"},
     }  # fmt: skip
     assert values.keys() == allowed.keys()
     for key, parts in allowed.items():

@@ -55,6 +55,7 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "crmbot-consumer rejects show": ("0", "0"),
     "crmbot-consumer rejects replay": ("0", "0"),
     "crmbot-exporter plan": ("--file", "plan.csv"),
+    "crmbot-generator load": ("--rate", "1"),
 }
 
 
@@ -241,8 +242,8 @@ def missing(name: str) -> Callable[[Path], object]:
 LONG = "x" * 5000
 FILES = [
     *(
-        Case(f"crmbot-generator {command}", [], environment, message, prepare)
-        for command in ("backfill", "live")
+        Case(name := f"crmbot-generator {command}", ARGUMENTS.get(name, ()), environment, message, prepare)
+        for command in ("backfill", "live", "load")
         for environment, message, prepare in (
             ({}, "DATA_DIR data", file("data")),
             ({"DATA_DIR": LONG}, "DATA_DIR xxx", lambda folder: None),
@@ -446,7 +447,8 @@ def test_bad_input_prints_one_line_exits_with_2_and_writes_nothing(
 def test_a_port_in_use(command: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("", 0)) as taken:
         port = str(taken.getsockname()[1])
-        case = Case(command, [], {"HTTP_PORT": port}, f"HTTP_PORT {port} cannot be opened")
+        arguments = ARGUMENTS.get(command, ())
+        case = Case(command, arguments, {"HTTP_PORT": port}, f"HTTP_PORT {port} cannot be opened")
         before = content(folder)
         check(case, in_process(case, capsys))
     assert content(folder) == before

@@ -111,7 +111,7 @@ def mrf2(installed: None) -> Release:
 def mrf1_under_load(mrf1: Release, timed: Timed) -> Release:
     """mrf1 while its bot writes 300 rows a second."""
     with timed("upgrade mrf1 to 300 rows/s"):
-        mrf1.upgrade(generator__rate=300)
+        mrf1.upgrade(generator__load=300)
     return mrf1
 
 

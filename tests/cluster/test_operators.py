@@ -39,7 +39,7 @@ def scaled(operators: None, mrf1: Release) -> Iterator[Release]:
     """mrf1 with KEDA, a PodMonitor and a PrometheusRule; its bot is almost idle."""
     values = json.loads(helm("get", "values", "mrf1", "--output=json"))
     of_the_platform = values["networkPolicy"]["monitoring"]["from"]
-    mrf1.upgrade(consumer__replicas__actions=2, generator__rate=1)
+    mrf1.upgrade(consumer__replicas__actions=2, generator__load=1)
     before = generation()
     mrf1.upgrade(consumer__autoscaling__enabled=True, consumer__autoscaling__minReplicas=2)
     until("the ScaledObject is ready", lambda: is_ready(get("scaledobject", _DEPLOYMENT)))
@@ -80,10 +80,10 @@ def prometheus(path: str) -> Any:  # noqa: ANN401  (its responses differ in type
 
 def test_consumers_follow_the_lag(scaled: Release) -> None:
     until("without a lag one consumer is left", lambda: replicas() == 1, seconds=180)
-    scaled.upgrade(generator__rate=400)
+    scaled.upgrade(generator__load=400)
     until("with a lag there is one consumer per partition", lambda: replicas() == 3, seconds=180)
     scaled.wait_for_rows()
-    scaled.upgrade(generator__rate=1)
+    scaled.upgrade(generator__load=1)
     until("without a lag one consumer is left", lambda: replicas() == 1, seconds=180)
     scaled.assert_audit_clean()
 

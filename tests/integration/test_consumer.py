@@ -368,7 +368,7 @@ def test_retention_that_deletes_only_transaction_markers_is_no_loss(pipeline: Pi
     everything = [TopicPartition(topic(pipeline), number, OFFSET_END) for number in range(3)]
     for answer in admin.delete_records(everything).values():
         answer.result(10)
-    pipeline.check_output("crmbot-generator", "live", "--rate", "100", "--seconds", "1")
+    pipeline.check_output("crmbot-generator", "load", "--rate", "100", "--seconds", "1")
     pipeline.consume("actions")
     pipeline.wait_for_all("actions")
 
@@ -395,7 +395,7 @@ def test_services_recover_from_a_broker_crash(pipeline: Pipeline, kafka: Kafka) 
         pipeline.consume(stream)
     pipeline.wait_for_all("actions")
     kafka.kill()
-    pipeline.check_output("crmbot-generator", "live", "--rate", "200", "--seconds", "2")
+    pipeline.check_output("crmbot-generator", "load", "--rate", "200", "--seconds", "2")
     kafka.start()
     audit = pipeline.audit(wait=90)
     assert audit["clean"], audit

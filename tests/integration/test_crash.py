@@ -16,7 +16,7 @@ KILLS = 10
 @contextmanager
 def running_bot(pipeline: Pipeline) -> Iterator[None]:
     """Run the bot within the block."""
-    bot = pipeline.start("crmbot-generator", "live", "--rate", "300")
+    bot = pipeline.start("crmbot-generator", "load", "--rate", "300")
     try:
         yield
     finally:

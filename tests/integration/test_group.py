@@ -64,7 +64,7 @@ def test_consumers_of_the_classic_protocol_share_the_partitions(pipeline: Pipeli
     pipeline.wait_for_all("actions")
     consumers.pop(0).kill()
     before = pipeline.in_file("actions")
-    bot = pipeline.start("crmbot-generator", "live", "--rate", "100")
+    bot = pipeline.start("crmbot-generator", "load", "--rate", "100")
     wait_until(lambda: pipeline.in_file("actions") > before + 100, "the bot has written more rows")
     assert bot.terminate() == 0
     pipeline.wait_for_all("actions", 90)

@@ -77,7 +77,7 @@ def test_every_command_works_with_the_documented_rights(
     pipeline.recreate(f"crm_bot_actions_{pipeline.mrf}")
     pipeline.check_output("crmbot-consumer", "adopt-topic", "--stream", "actions")
     pipeline.check_output("crmbot-producer", "resend", "--stream", "actions")
-    pipeline.check_output("crmbot-generator", "live", "--rate", "200", "--seconds", "1")
+    pipeline.check_output("crmbot-generator", "load", "--rate", "200", "--seconds", "1")
     running = [
         pipeline.produce("actions"),
         pipeline.produce("nature"),
@@ -196,7 +196,7 @@ def test_a_right_revoked_from_running_services_is_named(pipeline: Pipeline, secu
     for right in taken:
         revoke(secured, _USER, right)
     try:
-        pipeline.check_output("crmbot-generator", "live", "--rate", "100", "--seconds", "1")
+        pipeline.check_output("crmbot-generator", "load", "--rate", "100", "--seconds", "1")
         assert [producer.exit_code(), consumer.exit_code()] == [2, 2]
     finally:
         grant(secured, _USER, *taken)
@@ -219,11 +219,11 @@ def test_a_password_changed_while_services_run(
     set_password(secured, user, "second")
     assert consumer.exit_code() == 2, "an idle consumer reconnects from time to time"
     assert "check KAFKA_SASL_USERNAME" in consumer.last_line
-    pipeline.check_output("crmbot-generator", "live", "--rate", "100", "--seconds", "1")
+    pipeline.check_output("crmbot-generator", "load", "--rate", "100", "--seconds", "1")
     wait_until(lambda: pipeline.has_sent_all(producer), "the producer keeps sending")
     secured.stop()
     secured.start()
-    pipeline.check_output("crmbot-generator", "live", "--rate", "100", "--seconds", "1")
+    pipeline.check_output("crmbot-generator", "load", "--rate", "100", "--seconds", "1")
     assert producer.exit_code(120) == 2
     assert "check KAFKA_SASL_USERNAME" in producer.last_line
     pipeline.extra = sasl(secured, authority, user, "second")

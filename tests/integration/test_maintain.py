@@ -173,7 +173,7 @@ def test_a_fold_changes_no_query_result(pipeline: Pipeline) -> None:
     )
     # The pipeline continues, and recovery works.
     pipeline.check_output("crmbot-producer", "resend", "--stream", "actions")
-    pipeline.check_output("crmbot-generator", "live", "--rate", "100", "--seconds", "1")
+    pipeline.check_output("crmbot-generator", "load", "--rate", "100", "--seconds", "1")
     pipeline.produce("actions")
     pipeline.consume("actions")
     pipeline.wait_for_all("actions")

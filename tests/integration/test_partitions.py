@@ -22,11 +22,6 @@ from tests.integration.pipeline import Pipeline, Service, wait_until
 REPARTITION = ("crmbot-producer", "repartition", "--stream", "actions")
 
 
-def run_bot(pipeline: Pipeline, seconds: int = 2) -> None:
-    """Run the bot; most of its rows are of existing leads."""
-    pipeline.check_output("crmbot-generator", "live", "--rate", "300", "--seconds", str(seconds))
-
-
 def add_partitions(pipeline: Pipeline) -> str:
     return pipeline.check_output("crmbot-producer", "topics", PARTITIONS="7")
 
@@ -78,13 +73,13 @@ def test_leads_keep_their_partitions_when_partitions_are_added(pipeline: Pipelin
     pipeline.consume("actions")
     pipeline.wait_for_all("actions")
     assert "crm_bot_actions" in add_partitions(pipeline)
-    run_bot(pipeline)
+    pipeline.run_bot()
     pipeline.wait_for_all("actions")
     assert not producer.logged("partitions without rows")
     stop(producer)
-    run_bot(pipeline)
+    pipeline.run_bot()
     producer = pipeline.produce("actions")
-    run_bot(pipeline)
+    pipeline.run_bot()
     pipeline.wait_for_all("actions")
     assert producer.logged("has 7 partitions, and rows stay in the first 3")
     assert producer.logged("crmbot-producer repartition --stream actions")
@@ -121,7 +116,7 @@ def test_repartition_spreads_new_rows_over_all_partitions_in_order(pipeline: Pip
     before = pipeline.in_file("actions")
     assert "go to 7 partitions, those before to 3" in pipeline.check_output(*REPARTITION)
     assert "go to all 7 partitions already" in pipeline.check_output(*REPARTITION)
-    run_bot(pipeline, seconds=4)
+    pipeline.run_bot(seconds=2)
     producer = pipeline.produce("actions")
     pipeline.wait_for_all("actions")
     assert not producer.logged("partitions without rows")
@@ -138,7 +133,7 @@ def test_repartition_refuses_until_everything_is_loaded(pipeline: Pipeline) -> N
     pipeline.wait_for_all("actions")
     stop(consumer)
     add_partitions(pipeline)
-    run_bot(pipeline)
+    pipeline.run_bot()
     newest = f"{pipeline.in_file('actions'):.1f}"
     wait_until(lambda: newest in producer.get("/metrics")[1], "all rows are sent")
     stop(producer)
@@ -146,7 +141,7 @@ def test_repartition_refuses_until_everything_is_loaded(pipeline: Pipeline) -> N
     assert refused.returncode == 2
     (line,) = refused.stderr.splitlines()
     assert "not everything is loaded yet" in line
-    run_bot(pipeline)
+    pipeline.run_bot()
     producer = pipeline.produce("actions")
     pipeline.consume("actions")
     pipeline.wait_for_all("actions")
@@ -173,7 +168,7 @@ def test_repartition_fences_a_running_producer_which_resumes_with_all_partitions
     pipeline.wait_for_all("actions")
     add_partitions(pipeline)
     assert "go to 7 partitions" in pipeline.check_output(*REPARTITION)
-    run_bot(pipeline)
+    pipeline.run_bot()
     assert producer.exit_code() == 3
     assert producer.logged("fenced by another producer")
     assert_audit_clean(pipeline)
@@ -224,7 +219,7 @@ def test_a_file_with_a_new_identity_keeps_its_number_of_partitions(pipeline: Pip
             "(SELECT max(transaction_id) FROM actions), NULL FROM source",
             (str(uuid4()),),
         )
-    run_bot(pipeline)
+    pipeline.run_bot()
     producer = pipeline.produce("actions")
     pipeline.wait_for_all("actions")
     assert partitions_of_rows(pipeline) == [0, 1, 2]

@@ -58,7 +58,7 @@ def test_a_second_producer_fences_the_first(pipeline: Pipeline) -> None:
     wait_until(lambda: pipeline.has_sent_all(first), "the first producer has sent all rows")
     second = pipeline.produce("actions")
     wait_until(lambda: second.logged('"sending"'), "the second producer sends")
-    pipeline.check_output("crmbot-generator", "live", "--rate", "100", "--seconds", "2")
+    pipeline.check_output("crmbot-generator", "load", "--rate", "100", "--seconds", "2")
     assert first.exit_code() == 3
     assert "fenced by another producer" in first.log.read_text()
     pipeline.produce("nature")
@@ -114,7 +114,7 @@ def test_a_transaction_that_times_out_is_aborted_and_the_next_producer_resumes(
 
 
 def run_bot(pipeline: Pipeline, rows: int) -> None:
-    pipeline.check_output("crmbot-generator", "live", "--rate", str(rows), "--seconds", "1")
+    pipeline.check_output("crmbot-generator", "load", "--rate", str(rows), "--seconds", "1")
 
 
 def test_an_older_copy_of_the_file_stops_the_producer(pipeline: Pipeline) -> None:

@@ -66,7 +66,7 @@ def test_foreign_state_records_are_ignored(pipeline: Pipeline) -> None:
     write_record(
         pipeline, f"{pipeline.mrf}|actions|\udcff".encode(errors="surrogateescape"), b"what is this?"
     )
-    pipeline.check_output("crmbot-generator", "live", "--rate", "100", "--seconds", "1")
+    pipeline.check_output("crmbot-generator", "load", "--rate", "100", "--seconds", "1")
     pipeline.send_all()
 
 
@@ -106,7 +106,7 @@ def test_state_records_older_than_the_topic_stop_the_producer(pipeline: Pipeline
     pipeline.check_output("crmbot-producer", "topics", PARTITIONS="7")
     repartition = ("crmbot-producer", "repartition", "--stream", "actions")
     wait_until(lambda: "go to 7" in pipeline.run(*repartition).stdout, "rows go to 7 partitions")
-    pipeline.check_output("crmbot-generator", "live", "--rate", "100", "--seconds", "1")
+    pipeline.check_output("crmbot-generator", "load", "--rate", "100", "--seconds", "1")
     pipeline.send_all()
     pipeline.wait_for_all("actions")
     write_record(pipeline, state_key(pipeline.mrf, "actions", source_id(pipeline)), older.encode())
@@ -115,7 +115,7 @@ def test_state_records_older_than_the_topic_stop_the_producer(pipeline: Pipeline
     assert stopped.logged(f"has row {pipeline.in_file('actions')}")
     assert stopped.logged("crmbot-producer resend --stream actions")
     pipeline.check_output("crmbot-producer", "resend", "--stream", "actions", "--partitions", "7")
-    pipeline.check_output("crmbot-generator", "live", "--rate", "100", "--seconds", "1")
+    pipeline.check_output("crmbot-generator", "load", "--rate", "100", "--seconds", "1")
     pipeline.send_all()
     pipeline.wait_for_all("actions")
     assert pipeline.in_warehouse("actions") == pipeline.in_file("actions")
@@ -136,7 +136,7 @@ def test_foreign_messages_with_greater_ids_do_not_make_the_records_stale(pipelin
         }
         producer.produce(ACTIONS.topic(pipeline.mrf), json.dumps(fields), "lead", partition=0)
     assert producer.flush(30) == 0
-    pipeline.check_output("crmbot-generator", "live", "--rate", "100", "--seconds", "1")
+    pipeline.check_output("crmbot-generator", "load", "--rate", "100", "--seconds", "1")
     pipeline.send_all()
 
 

@@ -31,9 +31,9 @@ ADOPT_TOPIC = ("crmbot-consumer", "adopt-topic", "--stream", "actions")
 ACCEPT_LOSS = ("crmbot-consumer", "accept-loss", "--stream", "actions")
 
 
-def run_bot(pipeline: Pipeline, rows: int = 300) -> None:
-    """Run the bot; most of its rows are of existing leads."""
-    pipeline.check_output("crmbot-generator", "live", "--rate", str(rows), "--seconds", "1")
+def write_rows(pipeline: Pipeline) -> None:
+    """Write rows of new leads to the bot's files, which are made if they are missing."""
+    pipeline.check_output("crmbot-generator", "load", "--rate", "300", "--seconds", "1")
 
 
 def stop(service: Service) -> None:
@@ -127,7 +127,7 @@ def test_a_lost_state_topic_stops_the_producer_until_it_is_rebuilt(pipeline: Pip
     pipeline.backfill(1_000)
     load_all(pipeline)
     pipeline.recreate(STATE_TOPIC)
-    run_bot(pipeline)
+    pipeline.run_bot()
     assert_stopped(pipeline.produce("actions"), "no record of what was sent", "crmbot-producer resend")
     said = pipeline.check_output(*RESEND)
     assert re.search(r"rows of \S+ after \d+ go to 3 partitions", said)
@@ -143,16 +143,16 @@ def test_resend_keeps_rows_in_their_partitions_after_partitions_were_added(pipel
     load_all(pipeline)
     pipeline.check_output("crmbot-producer", "topics", PARTITIONS="7")
     lose_state(pipeline)
-    run_bot(pipeline)
+    pipeline.run_bot()
     assert "go to 3 partitions" in pipeline.check_output(*RESEND)
     load_all(pipeline)
     assert moved_leads(pipeline) == []
 
     pipeline.check_output(*REPARTITION)
-    run_bot(pipeline)
+    pipeline.run_bot()
     load_all(pipeline)
     lose_state(pipeline)
-    run_bot(pipeline)
+    pipeline.run_bot()
     assert "go to 7 partitions" in pipeline.check_output(*RESEND)
     load_all(pipeline)
 
@@ -161,10 +161,10 @@ def test_messages_resent_before_they_are_loaded_are_loaded_once(pipeline: Pipeli
     pipeline.backfill(500)
     load_all(pipeline)
     pipeline.check_output("crmbot-producer", "topics", PARTITIONS="7")
-    run_bot(pipeline)
+    pipeline.run_bot()
     pipeline.send_all()
     lose_state(pipeline)
-    run_bot(pipeline)
+    pipeline.run_bot()
     assert "--partitions N" in refused(pipeline, *RESEND, "--partitions", "7", code=3)
     assert "go to 3 partitions" in pipeline.check_output(*RESEND)
     pipeline.send_all()
@@ -190,19 +190,19 @@ def test_a_record_that_cannot_be_decoded_is_rebuilt(pipeline: Pipeline) -> None:
     assert producer.flush(30) == 0
     assert_stopped(pipeline.produce("actions"), "crmbot-producer resend --stream actions")
     pipeline.check_output(*RESEND)
-    run_bot(pipeline)
+    pipeline.run_bot()
     load_all(pipeline)
 
 
 def test_messages_lost_by_kafka_are_resent(pipeline: Pipeline) -> None:
     pipeline.backfill(500)
     load_all(pipeline)
-    run_bot(pipeline)
+    pipeline.run_bot()
     pipeline.send_all()
     delete_messages(pipeline, 0)
     assert_stopped(pipeline.consume("actions"), "data loss", "crmbot-consumer accept-loss")
     pipeline.check_output(*ACCEPT_LOSS, "--partition", "0")
-    run_bot(pipeline)
+    pipeline.run_bot()
     pipeline.send_all()
     assert_stopped(pipeline.consume("actions"), "Kafka lost what lies between", "crmbot-producer resend")
     assert 0 in loaded_copies(pipeline)
@@ -218,11 +218,11 @@ def test_resend_supersedes_a_forged_gap_of_a_former_file(pipeline: Pipeline) -> 
     load_all(pipeline)
     ((former, _, _),) = identities(pipeline)
     remove_file(pipeline)
-    run_bot(pipeline)
+    write_rows(pipeline)
     load_all(pipeline)
     forged = action(pipeline.mrf, 2**62 + 1, source_id=former)
     send(pipeline.bootstrap, ACTIONS.topic(pipeline.mrf), [forged])
-    run_bot(pipeline)
+    write_rows(pipeline)
     pipeline.send_all()
     assert_stopped(pipeline.consume("actions"), "Kafka lost what lies between", "crmbot-producer resend")
     pipeline.check_output(*RESEND)
@@ -236,14 +236,14 @@ def test_rows_lost_by_kafka_and_the_file_remain_a_gap(pipeline: Pipeline) -> Non
     pipeline.backfill(500)
     load_all(pipeline)
     ((former, _, _),) = identities(pipeline)
-    run_bot(pipeline)
+    pipeline.run_bot()
     pipeline.send_all()
     delete_messages(pipeline, 0)
     pipeline.check_output(*ACCEPT_LOSS, "--partition", "0")
-    run_bot(pipeline)
+    pipeline.run_bot()
     pipeline.send_all()
     remove_file(pipeline)
-    run_bot(pipeline)
+    write_rows(pipeline)
     pipeline.send_all()
     pipeline.check_output(*RESEND)
     assert_stopped(pipeline.consume("actions"), "Kafka lost what lies between", former)
@@ -252,11 +252,11 @@ def test_rows_lost_by_kafka_and_the_file_remain_a_gap(pipeline: Pipeline) -> Non
 def test_resend_fills_an_accepted_loss(pipeline: Pipeline) -> None:
     pipeline.backfill(500)
     load_all(pipeline)
-    run_bot(pipeline)
+    pipeline.run_bot()
     pipeline.send_all()
     delete_messages(pipeline, 0)
     pipeline.check_output(*ACCEPT_LOSS, "--partition", "0")
-    run_bot(pipeline)
+    pipeline.run_bot()
     pipeline.send_all()
     consumer = pipeline.consume("actions")
     assert_stopped(consumer, "accept-loss")
@@ -289,14 +289,14 @@ def test_resend_fills_an_accepted_loss(pipeline: Pipeline) -> None:
 def test_a_recreated_topic_is_adopted_and_refilled(pipeline: Pipeline) -> None:
     pipeline.backfill(500)
     load_all(pipeline)
-    run_bot(pipeline)
+    pipeline.run_bot()
     pipeline.send_all()
     pipeline.recreate(ACTIONS.topic(pipeline.mrf))
     assert "adopt-topic" in refused(pipeline, *RESEND, code=3)
     assert_stopped(pipeline.consume("actions"), "crmbot-consumer adopt-topic")
     pipeline.check_output(*ADOPT_TOPIC)
     assert "adopt-topic" not in pipeline.check_output(*RESEND)
-    run_bot(pipeline)
+    pipeline.run_bot()
     load_all(pipeline)
 
 
@@ -317,10 +317,10 @@ def test_a_producer_started_meanwhile_fences_resend(
         resend(recovery_settings(pipeline), kafka)
     rivals[0].close()
     monkeypatch.undo()
-    run_bot(pipeline)
+    pipeline.run_bot()
     load_all(pipeline)
     pipeline.check_output(*RESEND)
-    run_bot(pipeline)
+    pipeline.run_bot()
     load_all(pipeline)
 
 
@@ -338,7 +338,7 @@ def restore_older_copy(pipeline: Pipeline) -> tuple[int, int]:
     pipeline.backfill(700)
     backup = pipeline.back_up()
     older = newest_id(pipeline)
-    run_bot(pipeline)
+    pipeline.run_bot()
     load_all(pipeline)
     newest = newest_id(pipeline)
     pipeline.restore(backup)
@@ -347,7 +347,7 @@ def restore_older_copy(pipeline: Pipeline) -> tuple[int, int]:
 
 def test_a_restored_file_that_the_bot_continued_gets_a_new_identity(pipeline: Pipeline) -> None:
     older, newest = restore_older_copy(pipeline)
-    run_bot(pipeline, 100)
+    pipeline.run_bot()
     assert older < newest_id(pipeline) < newest
     assert_stopped(pipeline.produce("actions"), "was replaced or restored", "crmbot-producer new-source")
     assert "crmbot-producer new-source" in refused(pipeline, *RESEND, code=3)
@@ -359,14 +359,14 @@ def test_a_restored_file_that_the_bot_continued_gets_a_new_identity(pipeline: Pi
     load_all(pipeline)
     assert "nothing is wrong" in refused(pipeline, *NEW_SOURCE)
     pipeline.check_output(*RESEND)
-    run_bot(pipeline)
+    pipeline.run_bot()
     load_all(pipeline)
 
 
 def test_a_restored_file_that_the_bot_did_not_continue_gets_a_new_identity(pipeline: Pipeline) -> None:
     older, newest = restore_older_copy(pipeline)
     assert f"rows after {older} belong" in pipeline.check_output(*NEW_SOURCE)
-    run_bot(pipeline)
+    pipeline.run_bot()
     load_all(pipeline)
     assert identities(pipeline)[0][2] == newest
 
@@ -381,14 +381,14 @@ def test_a_file_restored_to_the_start_of_its_identity(pipeline: Pipeline) -> Non
     connection.close()
     assert_stopped(pipeline.produce("actions"), "crmbot-producer new-source")
     assert "rows after 0 belong" in pipeline.check_output(*NEW_SOURCE, "--after", "0")
-    run_bot(pipeline)
+    pipeline.run_bot()
     load_all(pipeline)
     with closing(sqlite3.connect(pipeline.data / "actions.db")) as connection, connection:
         connection.execute("DELETE FROM actions")
         connection.execute("DELETE FROM sqlite_sequence")
     assert "rows after 0 belong" in pipeline.check_output(*NEW_SOURCE)
     assert [start for _, start, _ in identities(pipeline)] == [0, 0, 0]
-    run_bot(pipeline)
+    pipeline.run_bot()
     load_all(pipeline)
 
 
@@ -397,7 +397,7 @@ def test_new_source_changes_nothing_if_the_file_was_not_restored(pipeline: Pipel
     producer, consumer = pipeline.produce("actions"), pipeline.consume("actions")
     wait_until_each_loaded_once(pipeline)
     assert "nothing is wrong" in refused(pipeline, *NEW_SOURCE)
-    run_bot(pipeline)
+    pipeline.run_bot()
     assert_stopped(producer, "fenced by another producer")
     assert "nothing is wrong" in refused(pipeline, *NEW_SOURCE, "--after", "100")
     assert len(identities(pipeline)) == 1
@@ -409,10 +409,10 @@ def test_new_source_refuses_until_everything_is_loaded(pipeline: Pipeline) -> No
     pipeline.backfill(500)
     backup = pipeline.back_up()
     load_all(pipeline)
-    run_bot(pipeline)
+    pipeline.run_bot()
     pipeline.send_all()
     pipeline.restore(backup)
-    run_bot(pipeline, 100)
+    pipeline.run_bot()
     assert "not everything is loaded yet" in refused(pipeline, *NEW_SOURCE)
     assert len(identities(pipeline)) == 1
     consumer = pipeline.consume("actions")
@@ -439,7 +439,7 @@ def test_an_interrupted_new_source_is_completed_by_the_next_run(
     rivals[0].close()
     written = identities(pipeline)
     assert len(written) == 2
-    run_bot(pipeline)
+    pipeline.run_bot()
     assert_stopped(pipeline.produce("actions"), "crmbot-producer new-source")
     assert f"share is {older};" in refused(pipeline, *NEW_SOURCE, "--after", str(older + 1))
     assert f"rows after {older} belong" in pipeline.check_output(*NEW_SOURCE)
@@ -451,19 +451,19 @@ def test_an_interrupted_new_source_is_completed_by_the_next_run(
 def test_a_file_restored_from_before_its_newest_identity(pipeline: Pipeline) -> None:
     pipeline.backfill(400)
     oldest, start = pipeline.back_up("oldest.db"), newest_id(pipeline)
-    run_bot(pipeline, 100)
+    pipeline.run_bot()
     backup = pipeline.back_up()
-    run_bot(pipeline, 100)
+    pipeline.run_bot()
     load_all(pipeline)
     pipeline.restore(backup)
     pipeline.check_output(*NEW_SOURCE)
-    run_bot(pipeline)
+    pipeline.run_bot()
     load_all(pipeline)
     lost = identities(pipeline)[-1][0]
     newest = newest_id(pipeline)
 
     pipeline.restore(oldest)
-    run_bot(pipeline, 50)
+    pipeline.run_bot()
     assert_stopped(pipeline.produce("actions"), "crmbot-producer new-source")
     unknown = "5f1c9a4e-0b57-4d4e-9d0c-6d6f3f0f2a11"
     assert f"--former-source {unknown}" in refused(pipeline, *NEW_SOURCE, "--former-source", unknown)
@@ -488,7 +488,7 @@ def test_unknown_sources_are_named(pipeline: Pipeline) -> None:
 def test_a_file_restored_while_the_state_is_lost(pipeline: Pipeline) -> None:
     older, newest = restore_older_copy(pipeline)
     lose_state(pipeline)
-    run_bot(pipeline, 100)
+    pipeline.run_bot()
     assert_stopped(pipeline.produce("actions"), "crmbot-producer resend")
     assert "crmbot-producer new-source" in refused(pipeline, *RESEND, code=3)
     pipeline.check_output(*NEW_SOURCE)
@@ -516,15 +516,15 @@ def test_repartition_refuses_during_a_resend(pipeline: Pipeline) -> None:
 def test_a_file_restored_during_a_resend_stops_the_producer(pipeline: Pipeline) -> None:
     pipeline.backfill(500)
     backup = pipeline.back_up()
-    run_bot(pipeline)
+    pipeline.run_bot()
     pipeline.send_all()
     newest = newest_id(pipeline)
     lose_state(pipeline)
     assert "after 0 go to 3 partitions" in pipeline.check_output(*RESEND)
     pipeline.restore(backup)
-    run_bot(pipeline, 200)
+    pipeline.run_bot()
     assert newest_id(pipeline) != newest
-    run_bot(pipeline, 200)
+    pipeline.run_bot()
     assert newest_id(pipeline) > newest
     assert_stopped(pipeline.produce("actions"), f"row {newest}, which was sent, is another one", "new-source")
     consumer = pipeline.consume("actions")
@@ -536,9 +536,9 @@ def test_a_file_restored_during_a_resend_stops_the_producer(pipeline: Pipeline) 
 def test_new_source_resends_what_kafka_lost_of_the_former_identity(pipeline: Pipeline) -> None:
     pipeline.backfill(500)
     load_all(pipeline)
-    run_bot(pipeline)
+    pipeline.run_bot()
     backup = pipeline.back_up()
-    run_bot(pipeline)
+    pipeline.run_bot()
     pipeline.send_all()
     delete_messages(pipeline, 0)
     pipeline.check_output(*ACCEPT_LOSS, "--partition", "0")

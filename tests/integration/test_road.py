@@ -15,7 +15,7 @@ def test_every_row_arrives_once_while_the_bot_keeps_writing(pipeline: Pipeline) 
         pipeline.produce(stream)
         pipeline.consume(stream)
         pipeline.consume(stream)
-    pipeline.check_output("crmbot-generator", "live", "--rate", "200", "--seconds", "5")
+    pipeline.check_output("crmbot-generator", "load", "--rate", "200", "--seconds", "5")
     result = pipeline.audit()
     assert result["clean"], result
     assert sum(stream["rows_in_file"] for stream in result["streams"]) > 6_500
@@ -45,7 +45,7 @@ def test_services_shut_down_cleanly_and_resume(pipeline: Pipeline) -> None:
         wait_until(partial(is_ready, consumer), "the consumer is ready")
         assert producer.terminate() == 0
         assert consumer.terminate() == 0
-        pipeline.check_output("crmbot-generator", "live", "--rate", "300", "--seconds", "1")
+        pipeline.check_output("crmbot-generator", "load", "--rate", "300", "--seconds", "1")
     pipeline.produce("nature")
     pipeline.produce("actions")
     pipeline.consume("nature")

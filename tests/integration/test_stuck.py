@@ -157,7 +157,7 @@ def test_a_producer_without_a_broker_exits_only_when_the_backlog_grows(pipeline:
     producer = pipeline.produce("actions", KAFKA_BOOTSTRAP_SERVERS="127.0.0.1:1", **STUCK)
     wait_until(lambda: has_waited_beyond_the_limit(producer, begin), "it waits for the broker", 90)
     assert producer.process.poll() is None
-    pipeline.start("crmbot-generator", "live", "--rate", "20")
+    pipeline.start("crmbot-generator", "load", "--rate", "20")
     line = exit_line_while(producer, lambda: None)
     assert line.startswith("crmbot-producer: stuck: no progress for")
     assert "Kafka does not answer" in line

@@ -172,11 +172,11 @@ def test_a_password_changed_while_a_consumer_runs(
     pipeline.wait_for_all("actions")
     try:
         pipeline.query("ALTER ROLE crm_bot_loader PASSWORD 'another'")
-        pipeline.check_output("crmbot-generator", "live", "--rate", "100", "--seconds", "1")
+        pipeline.check_output("crmbot-generator", "load", "--rate", "100", "--seconds", "1")
         pipeline.wait_for_all("actions")
         ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'crm_bot_loader'"
         pipeline.query(ended)
-        pipeline.check_output("crmbot-generator", "live", "--rate", "100", "--seconds", "1")
+        pipeline.check_output("crmbot-generator", "load", "--rate", "100", "--seconds", "1")
         assert consumer.exit_code() == 2
         assert "password authentication failed" in consumer.last_line
         pipeline.consume("actions", **variables | {"WAREHOUSE_PASSWORD": "another"})

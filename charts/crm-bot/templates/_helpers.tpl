@@ -47,7 +47,10 @@ PARTITIONS: {{ $v.topics.partitions | int64 | quote }}
 REPLICATION_FACTOR: {{ $v.topics.replicationFactor | int64 | quote }}
 RETENTION_HOURS: {{ $v.topics.retentionHours | int64 | quote }}
 DATA_DIR: /data
-MANAGERS: {{ $v.generator.managers | int64 | quote }}
+PROFILE: {{ $v.generator.profile | quote }}
+{{- with $v.generator.managers }}
+MANAGERS: {{ . | int64 | quote }}
+{{- end }}
 PAGE_ROWS: {{ $v.producer.pageRows | int64 | quote }}
 POLL_SECONDS: {{ $v.producer.pollSeconds | quote }}
 BATCH_ROWS: {{ $v.consumer.batchRows | int64 | quote }}

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import psycopg
@@ -23,6 +24,7 @@ from devstack.server import DevstackError, end_leftovers
 PARTITIONS = 3
 DRAIN_SECONDS = 600
 _REFRESH_SECONDS = 0.5
+_DAY_SECONDS = 86_400
 
 
 def main() -> int:
@@ -83,12 +85,18 @@ def _fill(services: Services, mrfs: list[str], rows: int, folder: Path, console:
         environment = {"MRF": mrf, "DATA_DIR": str(folder / "data" / mrf)}
         services.run(environment, "crmbot-producer", "topics")
         services.run(environment, "crmbot-consumer", "migrate")
-        services.run(environment, "crmbot-generator", "backfill", "--rows", str(rows // len(mrfs)))
+        end = ("--until", f"{_last_weekday(datetime.now(UTC).date())}")
+        services.run(environment, "crmbot-generator", "backfill", "--rows", str(rows // len(mrfs)), *end)
 
     started = time.monotonic()
     with console.status(f"topics, tables and a backlog of {rows:,} rows"), ThreadPoolExecutor() as pool:
         list(pool.map(fill, mrfs))
     console.print(f"topics, tables and a backlog of {rows:,} rows: {time.monotonic() - started:.0f} s")
+
+
+def _last_weekday(today: date) -> date:
+    """Return the last day from Monday to Friday that has ended: the bots work it while the demo runs."""
+    return today - timedelta(days={0: 3, 6: 2}.get(today.weekday(), 1))
 
 
 def _load(services: Services, progress: Progress, arguments: argparse.Namespace, console: Console) -> None:
@@ -122,10 +130,12 @@ def _load(services: Services, progress: Progress, arguments: argparse.Namespace,
         seconds = str(arguments.live_seconds)
         for mrf in arguments.mrfs:
             environment = {"MRF": mrf, "DATA_DIR": str(services.folder.parent / "data" / mrf)}
-            rate = str(arguments.rate)
-            services.start(environment, "crmbot-generator", "live", "--rate", rate, "--seconds", seconds)
+            speedup = str(_DAY_SECONDS / arguments.live_seconds)
+            services.start(
+                environment, "crmbot-generator", "live", "--speedup", speedup, "--seconds", seconds
+            )
         end = time.monotonic() + arguments.live_seconds
-        title = f"The bots run for {seconds} s, {arguments.rate:g} rows/s each"
+        title = f"A working day of the bots in {seconds} s"
         _watch(progress, title, measure, lambda: time.monotonic() > end, arguments.live_seconds + 60, console)
         bots = [service for service in services.running if "generator" in service.name]
         _watch(
@@ -195,9 +205,8 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--rows", type=int, default=200_000, help="backlog of all MRFs together")
     parser.add_argument(
-        "--live-seconds", type=int, default=60, help="how long the bots run after the backlog"
+        "--live-seconds", type=int, default=60, help="in how long the bots work a day after the backlog"
     )
-    parser.add_argument("--rate", type=float, default=50, help="rows per second of each running bot")
     parser.add_argument("--directory", type=Path, default=Path(".demo"), help="data, logs and workbooks")
     return parser.parse_args()
 

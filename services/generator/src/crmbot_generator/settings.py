@@ -5,6 +5,7 @@ from pathlib import Path
 from pydantic import Field
 
 from crmbot_core.settings import Folder, MrfName, ServiceSettings
+from crmbot_generator.parameters import Profile
 
 
 class GeneratorSettings(ServiceSettings):
@@ -15,4 +16,12 @@ class GeneratorSettings(ServiceSettings):
     seed: int | None = Field(
         default=None, description="number that makes a backfill repeatable; without one, every bot is another"
     )
-    managers: int = Field(default=60, ge=1, le=10_000, description="managers who work with the bot")
+    profile: Profile = Field(
+        default="typical", description="how large a new world is: small, typical, large or stress"
+    )
+    parameters: Folder | None = Field(
+        default=None, description="YAML file that overrides the profile's parameters of a new world"
+    )
+    managers: int | None = Field(
+        default=None, ge=1, le=100_000, description="managers of a new world; by default the profile's"
+    )

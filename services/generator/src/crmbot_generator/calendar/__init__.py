@@ -1,0 +1,1 @@
+"""When things happen: working days and hours, and the demand of each day."""

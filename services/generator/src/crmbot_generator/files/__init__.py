@@ -1,0 +1,1 @@
+"""Where it is written: the two files of the bot, and the state of the world in them."""

@@ -1,0 +1,1 @@
+"""What happens: the lives of leads and orders."""

@@ -1,0 +1,1 @@
+"""Who there is: branches, managers, clients, and what is sold."""
