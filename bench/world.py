@@ -18,11 +18,12 @@ from statistics import median
 import click
 
 from crmbot_core.contracts import STREAMS
-from crmbot_generator.backfill import Backfill, Span, write
+from crmbot_generator.backfill import write
 from crmbot_generator.files.bot_files import INSERTS, open_file
 from crmbot_generator.files.values import milliseconds
 from crmbot_generator.lives.story import StreamName
 from crmbot_generator.parameters import read_parameters
+from crmbot_generator.world.history import History, Span
 
 _END = milliseconds(datetime(2026, 7, 1, tzinfo=UTC))
 _DAY = 86_400_000
@@ -39,7 +40,7 @@ def main(days: int, rounds: int) -> None:
     ratios = []
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         folder = Path(name)
-        write(folder / "ready", Backfill("mrf1", read_parameters("typical"), 1, span), "mrf1", _zeros)
+        write(folder / "ready", History("mrf1", read_parameters("typical"), 1, span), "mrf1", _zeros)
         ready = {stream: _ready_rows(folder / "ready" / f"{stream}.db", stream) for stream in STREAMS}
         rows = sum(map(len, ready.values()))
         for number in range(rounds):
@@ -76,7 +77,7 @@ def _insert(folder: Path, ready: dict[StreamName, list[tuple[object, ...]]]) -> 
 
 
 def _backfill(folder: Path, span: Span) -> None:
-    write(folder, Backfill("mrf1", read_parameters("typical"), 1, span), "mrf1", _zeros)
+    write(folder, History("mrf1", read_parameters("typical"), 1, span), "mrf1", _zeros)
 
 
 def _zeros(number: int) -> bytes:

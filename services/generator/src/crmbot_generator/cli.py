@@ -19,7 +19,7 @@ from crmbot_core.lifecycle import exit_codes, stop_on_signals
 from crmbot_core.options import FiniteFloat
 from crmbot_core.settings import load as load_settings
 from crmbot_core.telemetry import Health, configure_logging, http_endpoint
-from crmbot_generator.backfill import Backfill, Span, finish, write
+from crmbot_generator.backfill import finish, write
 from crmbot_generator.describe import description
 from crmbot_generator.files.bot_files import RandomBytes, check_files, has_rows, translated_errors
 from crmbot_generator.files.values import milliseconds, timestamp
@@ -28,6 +28,7 @@ from crmbot_generator.lives.story import COLUMNS
 from crmbot_generator.load import Load
 from crmbot_generator.parameters import Parameters, Profile, read_parameters
 from crmbot_generator.settings import GeneratorSettings
+from crmbot_generator.world.history import History, Span
 from crmbot_generator.world.world import LOAD_NUMBERS
 
 SERVICE = "crmbot-generator"
@@ -110,7 +111,7 @@ def backfill(
         end = until.replace(tzinfo=UTC) if until else datetime.now(UTC)
         span = Span(milliseconds(end - timedelta(days=days)), milliseconds(end))
         started = time.monotonic()
-        work = Backfill(settings.mrf, _parameters(settings, rows_per_day), _seed(settings), span, rows)
+        work = History(settings.mrf, _parameters(settings, rows_per_day), _seed(settings), span, rows)
         number = write(settings.data_dir, work, settings.mrf, _random_bytes(settings))
     seconds = time.monotonic() - started
     logger.info("written", rows=number, seconds=round(seconds, 1), rows_per_second=round(number / seconds))
@@ -223,7 +224,7 @@ def sample(
     settings = load_settings(GeneratorSettings, seed=seed, profile=profile, parameters=parameters)
     end = milliseconds(until.replace(tzinfo=UTC) if until else datetime.now(UTC))
     span = Span(end - 86_400_000, end)
-    for row in Backfill(settings.mrf, _parameters(settings), _seed(settings), span, rows).rows():
+    for row in History(settings.mrf, _parameters(settings), _seed(settings), span, rows).rows():
         values = {"occurred_at": timestamp(row.at)} | dict(zip(COLUMNS[row.stream], row.values, strict=True))
         click.echo(json.dumps({"stream": row.stream} | values, ensure_ascii=False))
 

@@ -5,12 +5,14 @@ from operator import itemgetter
 from pathlib import Path
 
 from crmbot_core.contracts import STREAMS
-from crmbot_generator.backfill import Backfill, Span, finish
+from crmbot_generator.backfill import finish
 from crmbot_generator.calendar.days import DAY, local_day
 from crmbot_generator.files.bot_files import RandomBytes, check_files, open_file
-from crmbot_generator.files.state import StateFiles, WorldState
+from crmbot_generator.files.state import StateFiles
 from crmbot_generator.parameters import Parameters
+from crmbot_generator.world.history import History, Span
 from crmbot_generator.world.regions import branches_of
+from crmbot_generator.world.state import WorldState
 from crmbot_generator.world.world import World
 
 _BATCH_ROWS = 2_000
@@ -58,7 +60,7 @@ class Bot:
 
     def _begin(self, mrf: str, parameters: Parameters, seed: int, begins: int) -> tuple[WorldState, World]:
         """Begin a world whose pipeline is full."""
-        beginning = Backfill(mrf, parameters, seed, Span(begins - 1, begins))
+        beginning = History(mrf, parameters, seed, Span(begins - 1, begins))
         world = beginning.world
         world.next_lead, world.next_order = self._files.next_numbers()
         future = [*beginning.rows(), *beginning.future]

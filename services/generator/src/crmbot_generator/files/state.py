@@ -12,13 +12,14 @@ have no common transaction, so a row goes to nature.db in three steps, each of w
 import json
 import sqlite3
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from crmbot_generator.files.bot_files import RandomBytes, highest_number, insert, transaction
 from crmbot_generator.lives.story import Row, StreamName
 from crmbot_generator.parameters import Parameters
 from crmbot_generator.world.catalogue import SEGMENTS
 from crmbot_generator.world.clients import Clients
+from crmbot_generator.world.state import WorldState
 from crmbot_generator.world.world import OWN_NUMBERS
 
 _TABLES = (
@@ -32,32 +33,6 @@ _TABLES = (
 )
 _ENCODE = json.JSONEncoder(ensure_ascii=False).encode
 _PROGRESS = "CREATE TABLE IF NOT EXISTS world_progress (number INTEGER NOT NULL)"
-
-
-@dataclass(frozen=True)
-class WorldState:
-    """What a world is made from, and how far it has come.
-
-    Attributes:
-        parameters: as they were when the world began.
-        seed: of the world.
-        first_day: of the world, by number.
-        leads_per_day: of the demand.
-        planned_to: the last local day whose leads are in the agenda.
-        next_lead, next_order: the next numbers.
-        loads: of the managers' posts.
-        clock: all rows up to this moment are written; milliseconds since 1970.
-    """
-
-    parameters: Parameters
-    seed: int
-    first_day: int
-    leads_per_day: float
-    planned_to: int
-    next_lead: int
-    next_order: int
-    loads: list[float]
-    clock: int
 
 
 class StateFiles:
