@@ -19,7 +19,7 @@ import click
 
 from crmbot_core.contracts import STREAMS
 from crmbot_generator.backfill import write
-from crmbot_generator.files.bot_files import INSERTS, open_file
+from crmbot_generator.files.bot_files import insert_statement, open_file
 from crmbot_generator.files.values import milliseconds
 from crmbot_generator.lives.story import StreamName
 from crmbot_generator.parameters import read_parameters
@@ -32,8 +32,8 @@ _TARGET = 0.6
 
 
 @click.command()
-@click.option("--days", type=click.IntRange(1, 3650), default=90, show_default=True)
-@click.option("--rounds", type=click.IntRange(1, 50), default=5, show_default=True)
+@click.option("--days", type=click.IntRange(1, 3650), default=365, show_default=True)
+@click.option("--rounds", type=click.IntRange(1, 50), default=3, show_default=True)
 def main(days: int, rounds: int) -> None:
     """Compare a backfill with inserts of the same number of ready-made rows."""
     span = Span(_END - days * _DAY, _END)
@@ -60,8 +60,8 @@ def _cpu_seconds(work: Callable[[], None]) -> float:
 
 
 def _ready_rows(path: Path, stream: StreamName) -> list[tuple[object, ...]]:
-    """Return a file's rows as tuples in the order of `INSERTS`."""
-    columns = INSERTS[stream].partition("(")[2].partition(")")[0]
+    """Return a file's rows as tuples in the order of `insert_statement`."""
+    columns = insert_statement(stream).partition("(")[2].partition(")")[0]
     with closing(sqlite3.connect(path)) as connection:
         return connection.execute(f"SELECT {columns} FROM {stream} ORDER BY transaction_id").fetchall()
 
@@ -72,7 +72,7 @@ def _insert(folder: Path, ready: dict[StreamName, list[tuple[object, ...]]]) -> 
         with closing(open_file(folder / f"{name}.db", stream, "mrf1", _zeros)) as connection:
             for start in range(0, len(ready[name]), _BATCH_ROWS):
                 connection.execute("BEGIN")
-                connection.executemany(INSERTS[name], ready[name][start : start + _BATCH_ROWS])
+                connection.executemany(insert_statement(name), ready[name][start : start + _BATCH_ROWS])
                 connection.execute("COMMIT")
 
 

@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,20 @@ _CLOSED = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _FAULTS = "CREATE TABLE IF NOT EXISTS world_faults (event_id TEXT NOT NULL, fault TEXT NOT NULL)"
 _PLACEHOLDERS = {"manager_name": "CAST(? AS TEXT)"}  # of a text that is not UTF-8, its bytes are given
-INSERTS: dict[StreamName, str] = {
-    stream: f"INSERT INTO {stream} (event_id, occurred_at, recorded_at, {', '.join(columns)}) "
-    f"VALUES (?, ?, ?, {', '.join(_PLACEHOLDERS.get(name, '?') for name in columns)})"
-    for stream, columns in COLUMNS.items()
-}
+# SQLite takes half as long for 20 rows in one statement as for 20 statements: AUTOINCREMENT counts once.
+_ROWS_PER_INSERT = 20
+
+
+def insert_statement(stream: StreamName, rows: int = 1) -> str:
+    """Return the INSERT of so many rows of a stream."""
+    columns = COLUMNS[stream]
+    row = f"(?, ?, ?, {', '.join(_PLACEHOLDERS.get(name, '?') for name in columns)})"
+    names = ", ".join(("event_id", "occurred_at", "recorded_at", *columns))
+    return f"INSERT INTO {stream} ({names}) VALUES {', '.join([row] * rows)}"
+
+
+_INSERT_ONE = {stream: insert_statement(stream) for stream in COLUMNS}
+_INSERT_MANY = {stream: insert_statement(stream, _ROWS_PER_INSERT) for stream in COLUMNS}
 
 
 def open_file(path: Path, stream: Stream, mrf: str, random_bytes: RandomBytes) -> sqlite3.Connection:
@@ -98,7 +108,11 @@ def insert(
         faults = ((event, row[4]) for event, row in zip(events, rows, strict=True) if row[4])
         connection.execute(_FAULTS)
         connection.executemany("INSERT INTO world_faults VALUES (?, ?)", faults)
-    connection.executemany(INSERTS[stream], values)
+    rest = len(values) % _ROWS_PER_INSERT
+    for start in range(0, len(values) - rest, _ROWS_PER_INSERT):
+        of_statement = chain.from_iterable(values[start : start + _ROWS_PER_INSERT])
+        connection.execute(_INSERT_MANY[stream], tuple(of_statement))
+    connection.executemany(_INSERT_ONE[stream], values[len(values) - rest :])
 
 
 def _storable(value: Any) -> Any:  # noqa: ANN401  (a value of a row)
