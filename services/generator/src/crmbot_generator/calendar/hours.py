@@ -1,8 +1,9 @@
 """Working time: when somebody is at work, and what is a given time of work later."""
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable
 from datetime import date
+from functools import cache
 from zoneinfo import ZoneInfo
 
 from crmbot_generator.calendar.days import is_working, midnight
@@ -37,14 +38,15 @@ class Hours:
         self._days_of = days_of
         self._next_year = year
         self._starts: list[int] = []
-        self._days: set[int] = set()
         self._extend()
 
     def works_on(self, day: int) -> bool:
         """Tell whether a local day is a working one."""
         while date.fromordinal(day).year >= self._next_year:
             self._extend()
-        return day in self._days
+        start = _start(day, self._zone, self._opens_at)
+        place = bisect_left(self._starts, start)
+        return place < len(self._starts) and self._starts[place] == start
 
     def later(self, at: int, minutes: float) -> int:
         """Return the moment at which so many minutes were worked since `at`, both in milliseconds since 1970.
@@ -72,10 +74,14 @@ class Hours:
         return starts[index] + int(worked if worked <= self._lunch_after else worked + _LUNCH)
 
     def _extend(self) -> None:
-        days = list(self._days_of(self._next_year))
-        self._days.update(days)
-        self._starts += [midnight(day, self._zone) + self._opens_at for day in days]
+        self._starts += [_start(day, self._zone, self._opens_at) for day in self._days_of(self._next_year)]
         self._next_year += 1
+
+
+@cache
+def _start(day: int, zone: ZoneInfo, opens_at: int) -> int:
+    """Return a moment; the cache lets the hours of many managers share it."""
+    return midnight(day, zone) + opens_at
 
 
 def working_days(year_days: Iterable[int]) -> list[int]:

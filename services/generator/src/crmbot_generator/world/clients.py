@@ -29,7 +29,7 @@ class Client(NamedTuple):
 
 
 class Clients:
-    """All clients of a macro-regional branch, nine bytes each."""
+    """All clients of a macro-regional branch, ten bytes each."""
 
     def __init__(
         self, parameters: Parameters, branches: list[Branch], catalogue: Catalogue, seed: int
@@ -41,7 +41,7 @@ class Clients:
         self._known: dict[tuple[Segment, int], array[int]] = {
             (segment, branch.number): array("I") for segment in SEGMENTS for branch in branches
         }
-        self._changed: set[int] = set()
+        self._changed = bytearray()  # 1 for each client that has
         self._by_branch = Choice(branches, [branch.weight for branch in branches])
         rng = random.Random(f"{seed} clients")
         shares = parameters.segments
@@ -50,7 +50,7 @@ class Clients:
             segment = segments.draw(rng)
             self.add(segment, self._by_branch.draw(rng))
             self._services[number] = self._first_services(rng, segment)
-        self._changed.clear()
+        self._changed = bytearray(len(self))
 
     def __len__(self) -> int:
         return len(self._kinds)
@@ -62,7 +62,7 @@ class Clients:
         self._services.append(0)
         self._left.append(0)
         self._known[segment, branch.number].append(number)
-        self._changed.add(number)
+        self._changed.append(1)
         return number
 
     def branch_of_a_lead(self, rng: random.Random) -> Branch:
@@ -86,7 +86,7 @@ class Clients:
         """Give a client a service."""
         self._services[number] |= service.bit
         self._left[number] &= ~service.bit
-        self._changed.add(number)
+        self._changed[number] = 1
 
     def leave(self, rng: random.Random) -> None:
         """Let a client, drawn by chance, leave one of the services."""
@@ -96,7 +96,7 @@ class Clients:
             bit = services & -services
             self._services[number] &= ~bit
             self._left[number] |= bit
-            self._changed.add(number)
+            self._changed[number] = 1
 
     def left(self, number: int) -> Service | None:
         """Return a service that the client had and left."""
@@ -105,19 +105,20 @@ class Clients:
 
     def changes(self) -> Iterator[Client]:
         """Yield the clients that are new or have changed since the last call, to be kept."""
-        for number in sorted(self._changed):
+        number = -1
+        while (number := self._changed.find(1, number + 1)) >= 0:
+            self._changed[number] = 0
             segment, branch = divmod(self._kinds[number], 32)
             yield Client(
                 number, SEGMENTS[segment], self._branches[branch], self._services[number], self._left[number]
             )
-        self._changed.clear()
 
     def restore(self, number: int, segment: Segment, branch: int, services: int, left: int) -> None:
         """Take over what was kept of a client; call it in the order of numbers."""
         if number == len(self._kinds):
             self.add(segment, self._branches[branch])
         self._services[number], self._left[number] = services, left
-        self._changed.discard(number)
+        self._changed[number] = 0
 
     def _first_services(self, rng: random.Random, segment: Segment) -> int:
         services = self._catalogue.wanted[segment].draw(rng).bit
