@@ -247,13 +247,14 @@ def _run(
         is_over = False
         while not is_over:
             health.beat()
-            elapsed = time.monotonic() - begun
+            tick = time.monotonic()
+            elapsed = tick - begun
             is_over = stop.is_set() or (seconds is not None and elapsed >= seconds)
             number = step(elapsed)
             counter.inc(number)
             written += number
             if not is_over:
-                stop.wait(_TICK_SECONDS)
+                stop.wait(max(0.0, tick + _TICK_SECONDS - time.monotonic()))
         close()
     logger.info("stopped", rows=written)
 
