@@ -1,4 +1,4 @@
-"""Deviations on demand: off by default, as many as asked, each listed in its file."""
+"""Faults on demand: off by default, as many as asked, each listed in its file."""
 
 from collections import Counter
 from datetime import datetime
@@ -49,7 +49,7 @@ def test_without_faults_no_row_is_listed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_as_many_rows_deviate_as_asked(folder: Path, fault: str) -> None:
+def test_as_many_rows_have_faults_as_asked(folder: Path, fault: str) -> None:
     assert 0.5 * 0.02 * 4_000 < len(faulty(folder, fault)) < 1.6 * 0.02 * 4_000
 
 

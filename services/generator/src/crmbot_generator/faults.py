@@ -1,6 +1,6 @@
-"""Deviations on demand: what real bots do and the world does not, each noted as the truth for tests.
+"""Faults on demand: what real bots do and the world does not.
 
-A row that deviates has the name of its fault, which is written to the table `world_faults` of the same file.
+The table `world_faults` of a file lists its rows with faults: the truth for tests.
 """
 
 import random
@@ -17,7 +17,7 @@ Fault = Callable[[random.Random, Row], list[Row]]
 
 
 class Faults:
-    """Lets rows deviate.
+    """Injects faults into rows.
 
     Args:
         parameters: how many.
@@ -37,18 +37,18 @@ class Faults:
         self.is_on = any(rate for _, rate in parameters)
 
     def apply(self, day: int, rows: list[Row]) -> list[Row]:
-        """Return the rows of a day's leads with their deviations; the same for the same day."""
+        """Return the rows of a day's leads with their faults; the same for the same day."""
         if not self.is_on:
             return rows
         rng = random.Random(f"{self._seed} {day} faults")
         result: list[Row] = []
         for row in rows:
-            deviating = [row]
+            faulty = [row]
             for rate, fault in self._of_rows:
                 if rate and rng.random() < rate:
-                    deviating = fault(rng, row)
+                    faulty = fault(rng, row)
                     break
-            result += deviating
+            result += faulty
         return self._gathered(rng, result)
 
     def _gathered(self, rng: random.Random, rows: list[Row]) -> list[Row]:

@@ -128,7 +128,7 @@ class ManagerParameters(_Section):
 
 
 class FaultParameters(_Section):
-    """Deviations on demand."""
+    """Faults on demand."""
 
     late: Chance
     duplicate: Chance

@@ -12,7 +12,7 @@ _EPOCH = date(1970, 1, 1).toordinal()
 
 @cache
 def is_working(day: int) -> bool:
-    """Tell whether a day is a working one; moved days off are known from 1991 to 2027."""
+    """Return whether a day is a working one; moved days off are known from 1991 to 2027."""
     return bool(_russia().is_working_day(date.fromordinal(day)))
 
 

@@ -41,7 +41,7 @@ class Hours:
         self._extend()
 
     def works_on(self, day: int) -> bool:
-        """Tell whether a local day is a working one."""
+        """Return whether a local day is a working one."""
         while date.fromordinal(day).year >= self._next_year:
             self._extend()
         start = _start(day, self._zone, self._opens_at)
@@ -80,7 +80,7 @@ class Hours:
 
 @cache
 def _start(day: int, zone: ZoneInfo, opens_at: int) -> int:
-    """Return a moment; the cache lets the hours of many managers share it."""
+    """Return when work begins; managers share the cached numbers."""
     return midnight(day, zone) + opens_at
 
 

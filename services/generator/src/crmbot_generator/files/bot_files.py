@@ -78,7 +78,7 @@ def check_files(folder: Path, mrf: str) -> None:
 
 
 def has_rows(folder: Path) -> bool:
-    """Tell whether one of the bot's files has rows."""
+    """Return whether one of the bot's files has rows."""
     for name in STREAMS:
         path = folder / f"{name}.db"
         if path.exists():
@@ -98,7 +98,7 @@ def insert(
     recorded: Iterable[int],
     random_bytes: RandomBytes,
 ) -> None:
-    """Insert rows of a stream, recorded at these moments, and note those that deviate."""
+    """Insert rows of a stream, recorded at these moments, and list their faults in `world_faults`."""
     events = uuids(random_bytes(16 * len(rows)))
     happened = timestamps(row[0] - row[3] for row in rows)
     own = zip(events, happened, timestamps(recorded), strict=True)

@@ -186,7 +186,7 @@ class StateFiles:
 
 
 def _encoded(row: Row) -> str:
-    """Return a row as text; one that deviates may have no UTF-8."""
+    """Return a row as text; with a fault it may not be UTF-8."""
     encode = _ENCODE if row.fault is None else json.dumps
     return encode((row.values, row.lag, row.fault))
 

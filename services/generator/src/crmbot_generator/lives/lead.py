@@ -72,7 +72,7 @@ class Circumstances:
     has_line: bool
 
 
-class _Ways:
+class _Draws:
     """A segment's parameters, prepared for drawing."""
 
     def __init__(self, parameters: LeadParameters) -> None:
@@ -84,7 +84,7 @@ class _Ways:
 
 
 class LeadLife:
-    """Tells the lives of leads.
+    """Simulates the lives of leads.
 
     Args:
         parameters: by segment.
@@ -95,16 +95,16 @@ class LeadLife:
     def __init__(
         self, parameters: dict[Segment, LeadParameters], odds: Odds, push: Callable[[int], float]
     ) -> None:
-        self._ways = {segment: _Ways(of) for segment, of in parameters.items()}
+        self._draws = {segment: _Draws(of) for segment, of in parameters.items()}
         self._odds = odds
         self._push = push
         self._refusals = {segment: Choice.of(reasons) for segment, reasons in _REFUSALS.items()}
 
-    def live(self, rng: random.Random, story: Story, at: int, circumstances: Circumstances) -> int | None:
+    def simulate(self, rng: random.Random, story: Story, at: int, circumstances: Circumstances) -> int | None:
         """Add the rows of a lead that comes at a moment; return when it orders, None if it is lost."""
         lead = story.lead
-        ways = self._ways[lead.segment]
-        parameters = ways.parameters
+        draws = self._draws[lead.segment]
+        parameters = draws.parameters
         hours = lead.manager.hours
         busy = min(_BUSY[1], max(_BUSY[0], lead.manager.busy))
         story.action(at, "lead_created", lead.channel, "new")
@@ -112,7 +112,7 @@ class LeadLife:
         # Attempts to reach the client.
         created = at
         is_there = lead.channel in ("phone", "office")  # the client is on the line, or in the office
-        first = rng.uniform(1, 6) if is_there else ways.first_contact.draw(rng) * busy
+        first = rng.uniform(1, 6) if is_there else draws.first_contact.draw(rng) * busy
         at = hours.later(at, first)
         attempts = 1
         if not is_there:
@@ -121,9 +121,9 @@ class LeadLife:
                     break
                 story.action(at, "call", "phone", "no_answer")
                 if attempts < len(parameters.answers):
-                    at = hours.later(at, ways.next_attempt.draw(rng) * busy)
+                    at = hours.later(at, draws.next_attempt.draw(rng) * busy)
             else:
-                self._give_up(rng, story, hours.later(at, ways.next_attempt.draw(rng)), parameters)
+                self._give_up(rng, story, hours.later(at, draws.next_attempt.draw(rng)), parameters)
                 return None
 
         # The first talk, which may be enough.
@@ -139,9 +139,9 @@ class LeadLife:
             if rng.random() < _FOLLOW_UP:
                 at += int(rng.uniform(0.5, 4) * _MINUTE)
                 story.action(at, "message", _CHANNELS["message"].draw(rng), "interested")
-            at, has_met = self._touches(rng, story, at, ways, busy)
+            at, has_met = self._touches(rng, story, at, draws, busy)
             odds *= self._odds.meeting if has_met else 1.0
-            at = hours.later(at, ways.between_touches.draw(rng))
+            at = hours.later(at, draws.between_touches.draw(rng))
 
         # The decision.
         if not circumstances.has_line and rng.random() < _NO_LINE_BEFORE_ORDER:
@@ -157,14 +157,14 @@ class LeadLife:
         return None
 
     def _touches(
-        self, rng: random.Random, story: Story, at: int, ways: "_Ways", busy: float
+        self, rng: random.Random, story: Story, at: int, draws: "_Draws", busy: float
     ) -> tuple[int, bool]:
         """Add what happens between the first talk and the decision; return when, and whether they met."""
         hours = story.lead.manager.hours
         has_met = False
-        while rng.random() < ways.goes_on:
-            at = hours.later(at, ways.between_touches.draw(rng) * busy)
-            if rng.random() < ways.parameters.meetings:
+        while rng.random() < draws.goes_on:
+            at = hours.later(at, draws.between_touches.draw(rng) * busy)
+            if rng.random() < draws.parameters.meetings:
                 has_met = True
                 action, result = _MEETINGS.draw(rng), _AFTER_A_MEETING.draw(rng)
             else:

@@ -42,7 +42,7 @@ _STUCK: Choice[float] = Choice((6.0, 10.0, 18.0), (40, 35, 25))
 
 
 class OrderLife:
-    """Tells the lives of orders."""
+    """Simulates the lives of orders."""
 
     def __init__(self, parameters: dict[Segment, OrderParameters]) -> None:
         self._parameters = parameters
@@ -55,7 +55,7 @@ class OrderLife:
             for segment, steps in _REASONS.items()
         }
 
-    def live(
+    def simulate(
         self, rng: random.Random, story: Story, at: int, order_id: str, circumstances: Circumstances
     ) -> None:
         """Add the rows of an order that is placed at a moment."""

@@ -40,7 +40,7 @@ class Row(NamedTuple):
         stream: of which file.
         values: in the order of `COLUMNS`.
         lag: by how much earlier it happened, in milliseconds.
-        fault: how it deviates from what happened, see `faults`.
+        fault: its kind, if there is one; see `faults`.
     """
 
     at: int

@@ -75,11 +75,11 @@ class Clients:
         return numbers[int(rng.random() * len(numbers))] if numbers else None
 
     def has(self, number: int, service: Service) -> bool:
-        """Tell whether a client has a service, or has ordered one that will be connected."""
+        """Return whether a client has a service, or has ordered one that will be connected."""
         return bool(self._services[number] & service.bit)
 
     def has_any(self, number: int) -> bool:
-        """Tell whether a client has a service."""
+        """Return whether a client has any service."""
         return bool(self._services[number])
 
     def connect(self, number: int, service: Service) -> None:

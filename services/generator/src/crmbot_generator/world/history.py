@@ -58,7 +58,7 @@ class History:
         else:
             leads_per_day = rows / expected[0]
         self.world.set_demand(leads_per_day)
-        self._still = [leads_per_day * of_one for of_one in expected]
+        self._remaining = [leads_per_day * of_one for of_one in expected]
         self._rng = random.Random(f"{mrf} {seed} history")
         self._parameters, self._seed = parameters, seed
         self._first_day, self._leads_per_day = first_day, leads_per_day
@@ -134,7 +134,7 @@ class History:
         """Return by how much to scale a day's leads so that the wanted number of rows is met."""
         if self._wanted is None or day < self._start_day:
             return 1.0
-        expected = self._still[day - self._start_day + max(BURN_IN.values())]
+        expected = self._remaining[day - self._start_day + max(BURN_IN.values())]
         least, most = _CORRECTION
         return min(most, max(least, (self._wanted - planned) / expected)) if expected > 0 else 1.0
 

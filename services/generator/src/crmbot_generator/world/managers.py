@@ -50,7 +50,7 @@ class Manager:
     busy: float = 1.0
 
     def takes_leads_on(self, day: int) -> bool:
-        """Tell whether new leads are given to the manager on a day."""
+        """Return whether new leads are given to the manager on a day."""
         return self.hired <= day < self.leaves - _LAST_LEADS and self.hours.works_on(day)
 
 

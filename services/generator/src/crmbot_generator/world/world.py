@@ -1,7 +1,7 @@
 """The world of one macro-regional branch: its clients, its managers, and the leads of each day.
 
-Everything follows from the seed, the parameters and the first day. A lead's life is told as a whole on the
-day it comes: the rows are in the future then.
+Everything follows from the seed, the parameters and the first day. A lead's life is simulated as a whole on
+the day it comes: most of its rows are in the future then.
 """
 
 import random
@@ -135,11 +135,11 @@ class World:
         self.next_lead += 1
         story = Story(lead, since)
         circumstances = Circumstances(self._has_line(rng, lead, branch))
-        ordered_at = self._lead_life.live(rng, story, at, circumstances)
+        ordered_at = self._lead_life.simulate(rng, story, at, circumstances)
         if ordered_at is not None:
             order_id = f"{self._mrf}-O{self.next_order:08d}"
             self.next_order += 1
-            self._order_life.live(rng, story, ordered_at, order_id, circumstances)
+            self._order_life.simulate(rng, story, ordered_at, order_id, circumstances)
             if story.connected_at is not None:
                 # From now on: nobody orders again what is on its way.
                 self.clients.connect(client, service)
@@ -173,7 +173,7 @@ class World:
         return self.clients.add(segment, branch), service
 
     def _has_line(self, rng: random.Random, lead: Lead, branch: Branch) -> bool:
-        """Tell whether a line can be brought; cities differ, and by service. Who has a line has one."""
+        """Return whether a line can be brought, which depends on city and service; known clients have one."""
         if not lead.service.needs_line or lead.is_known:
             return True
         code = mixed(self._seed, branch.number * 64 + lead.service.bit)
