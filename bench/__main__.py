@@ -22,7 +22,7 @@ from bench.pipeline import Pipeline
 from bench.report import show, write
 from crmbot_core.errors import CrmBotError
 from devstack import DevstackError, Kafka, Postgres
-from devstack.demo.services import Services
+from devstack.services import Services
 
 _ROOT = Path(__file__).parents[1]
 _PARTS = ("consumer", "producer", "memory")

@@ -10,7 +10,7 @@ from statistics import median
 
 import psutil
 
-from devstack.demo.services import Service, Services
+from devstack.services import Service, Services
 
 _POLL_SECONDS = 0.02
 

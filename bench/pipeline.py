@@ -13,7 +13,7 @@ from confluent_kafka import Consumer, TopicPartition
 from bench.measure import BenchError, Run, measured
 from crmbot_core.contracts import stream_named
 from crmbot_core.kafka import STATE_TOPIC
-from devstack.demo.services import Services
+from devstack.services import Services
 
 _ROWS_PER_ACTION = 1.35  # rows that the generator writes to both files
 

@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 
-from tests.chaos.services import Service
+from devstack.services import Service
 from tests.chaos.world import World
 
 Fault = Callable[["Nemesis"], None]

@@ -11,7 +11,7 @@ from tests.chaos.bot_file import BotRow, bot_rows, sources
 from tests.chaos.losses import Gap
 from tests.chaos.messages import committed_messages
 from tests.chaos.nemesis import Nemesis
-from tests.chaos.services import Exit
+from tests.chaos.supervisor import Exit
 from tests.chaos.world import stream_and_mrf
 
 # Parts of the lines that services log when they stop.

@@ -13,13 +13,14 @@ from psycopg.conninfo import make_conninfo
 from devstack import Kafka, Postgres
 from devstack.kafka import consumer_variables
 from devstack.ports import free_port
+from devstack.services import Service
 from tests.chaos.bot_file import copy_file
 from tests.chaos.disk import Disk
 from tests.chaos.history import History
 from tests.chaos.losses import Losses
 from tests.chaos.messages import committed_messages
 from tests.chaos.proxy import Proxy
-from tests.chaos.services import Service, Services
+from tests.chaos.supervisor import Supervisor
 from tests.chaos.warehouse import Warehouse
 
 STREAMS = ("actions", "nature")
@@ -56,7 +57,7 @@ class World:
     to_warehouse: Proxy
     warehouse_disk: Disk
     workbook_disk: Disk
-    services: Services
+    services: Supervisor
     history: History
     losses: defaultdict[str, Losses] = field(default_factory=lambda: defaultdict(Losses))
     copies: defaultdict[str, list[Path]] = field(default_factory=lambda: defaultdict(list))
@@ -186,7 +187,7 @@ def world(folder: Path, mrfs: Sequence[str], history: History, changes: Mapping[
             **consumer_variables(_SESSION_MILLISECONDS),
             **changes,
         }
-        services = Services(folder, environment, history)
+        services = Supervisor(folder, environment, history)
         stack.callback(services.stop_all)
         yield World(
             folder, mrfs, kafka, postgres, to_kafka, to_warehouse, disk, workbook_disk, services, history

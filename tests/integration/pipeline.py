@@ -1,15 +1,10 @@
 """The pipeline of one MRF under test: its files, topics and tables, and its services as processes."""
 
 import json
-import os
 import shutil
-import signal
 import sqlite3
 import subprocess
-import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -20,9 +15,9 @@ import psycopg
 from confluent_kafka.admin import AdminClient
 
 from devstack.kafka import consumer_variables
+from devstack.services import Service, run_command
 
-BIN = Path(sys.executable).parent
-_SHOWN_LINES = 20
+_COMMAND_SECONDS = 120
 _DAYS, _UNTIL = 60, "2016-01-01"
 
 
@@ -32,49 +27,6 @@ def wait_until(condition: Callable[[], bool], what: str, seconds: float = 60) ->
     while not condition():
         assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}"
         time.sleep(0.1)
-
-
-@dataclass
-class Service:
-    """A service that runs as a process; its log is a file."""
-
-    process: "subprocess.Popen[bytes]"
-    log: Path
-
-    @property
-    def events(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
-
-    def logged(self, text: str) -> bool:
-        return text in self.log.read_text()
-
-    @property
-    def last_line(self) -> str:
-        """The last line of the log."""
-        return self.log.read_text().splitlines()[-1]
-
-    def port(self) -> int:
-        wait_until(lambda: self.logged("http_port"), f"{self.log} has the service's port")
-        return int(next(event["http_port"] for event in self.events if "http_port" in event))
-
-    def get(self, path: str) -> tuple[int, str]:
-        """Return status and body of the service's HTTP port."""
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port()}{path}", timeout=5) as answer:
-                return answer.status, answer.read().decode()
-        except urllib.error.HTTPError as error:
-            return error.code, error.read().decode()
-
-    def terminate(self, seconds: float = 30) -> int:
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(seconds)
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.wait()
-
-    def exit_code(self, seconds: float = 60) -> int:
-        return self.process.wait(seconds)
 
 
 @dataclass
@@ -93,12 +45,8 @@ class Pipeline:
         return self.folder / "data"
 
     def environment(self, **extra: str) -> dict[str, str]:
+        """Return the services' settings."""
         return {
-            **{
-                name: value
-                for name, value in os.environ.items()
-                if not name.startswith(("KAFKA_", "WAREHOUSE_"))
-            },
             "KAFKA_BOOTSTRAP_SERVERS": self.bootstrap,
             "WAREHOUSE_DSN": self.dsn,
             "MRF": self.mrf,
@@ -115,14 +63,7 @@ class Pipeline:
 
     def run(self, *command: str, **extra: str) -> "subprocess.CompletedProcess[str]":
         """Run a command and wait for it, whatever its exit code."""
-        return subprocess.run(
-            [BIN / command[0], *command[1:]],
-            env=self.environment(**extra),
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
+        return run_command(self.environment(**extra), *command, timeout=_COMMAND_SECONDS)
 
     def check_output(self, *command: str, **extra: str) -> str:
         """Run a command that must succeed, and return its output."""
@@ -131,12 +72,10 @@ class Pipeline:
         return done.stdout
 
     def start(self, *command: str, **extra: str) -> Service:
-        log = self.folder / f"{len(self.services)}-{'-'.join(command[:2])}.log"
-        with log.open("wb") as output:
-            process = subprocess.Popen(
-                [BIN / command[0], *command[1:]], env=self.environment(**extra), stdout=output, stderr=output
-            )
-        self.services.append(Service(process, log))
+        """Start a service, which runs until `close`."""
+        name = f"{len(self.services)}-{'-'.join(command[:2])}"
+        log = self.folder / f"{name}.log"
+        self.services.append(Service.start(name, self.environment(**extra), log, *command))
         return self.services[-1]
 
     def produce(self, stream: str, **extra: str) -> Service:
@@ -239,8 +178,5 @@ class Pipeline:
     def close(self) -> None:
         """End the services, and print the ends of their logs, which pytest shows if the test has failed."""
         for service in self.services:
-            code = service.process.poll()
-            if code is None:
-                service.kill()
-            end = service.log.read_text(errors="replace").splitlines()[-_SHOWN_LINES:]
-            print(f"{service.log.name}: {'running' if code is None else code}", *end, sep="\n")
+            print(service.failure)
+            service.kill()

@@ -19,8 +19,9 @@ from crmbot_core.kafka import LATEST, offsets
 from crmbot_core.ledger import FencedError, Position
 from crmbot_core.settings import WarehouseSettings
 from devstack import Kafka, Postgres
+from devstack.services import Service
 from tests.integration.messages import SOURCE, action, send
-from tests.integration.pipeline import Pipeline, Service, wait_until
+from tests.integration.pipeline import Pipeline, wait_until
 
 
 def topic(pipeline: Pipeline) -> str:

@@ -8,7 +8,8 @@ from functools import partial
 
 import pytest
 
-from tests.integration.pipeline import Pipeline, Service, wait_until
+from devstack.services import Service
+from tests.integration.pipeline import Pipeline, wait_until
 
 KILLS = 10
 

@@ -15,7 +15,8 @@ from crmbot_core.errors import TransientError
 from crmbot_core.ledger import Position
 from devstack import Kafka, Postgres
 from devstack.kafka import HAS_KIP_848, consumer_variables
-from tests.integration.pipeline import Pipeline, Service, wait_until
+from devstack.services import Service
+from tests.integration.pipeline import Pipeline, wait_until
 
 
 def protocol(consumer: Service) -> str:

@@ -11,7 +11,8 @@ from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource
 from crmbot_core.contracts import ACTIONS, Stub
 from crmbot_core.kafka import admin_client
 from crmbot_producer.committed import committed_messages
-from tests.integration.pipeline import Pipeline, Service, wait_until
+from devstack.services import Service
+from tests.integration.pipeline import Pipeline, wait_until
 
 
 def sent(service: Service, pipeline: Pipeline) -> bool:

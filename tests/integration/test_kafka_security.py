@@ -16,7 +16,8 @@ from confluent_kafka.admin import (
 from devstack import Postgres
 from devstack.certificates import Authority
 from devstack.secured_kafka import SecuredKafka
-from tests.integration.pipeline import Pipeline, Service, wait_until
+from devstack.services import Service
+from tests.integration.pipeline import Pipeline, wait_until
 from tests.integration.secured import grant, mtls, revoke, rights, sasl, set_password
 
 _NUMBERS = itertools.count(900)

@@ -17,7 +17,8 @@ from crmbot_producer.partitions import partitions_of
 from crmbot_producer.repartition import repartition
 from crmbot_producer.settings import RecoverySettings
 from devstack import Kafka
-from tests.integration.pipeline import Pipeline, Service, wait_until
+from devstack.services import Service
+from tests.integration.pipeline import Pipeline, wait_until
 
 REPARTITION = ("crmbot-producer", "repartition", "--stream", "actions")
 

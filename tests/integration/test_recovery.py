@@ -21,8 +21,9 @@ from crmbot_producer.resend import resend
 from crmbot_producer.settings import RecoverySettings
 from crmbot_producer.source_offset import SourceOffset
 from devstack import Kafka
+from devstack.services import Service
 from tests.integration.messages import action, send
-from tests.integration.pipeline import Pipeline, Service, wait_until
+from tests.integration.pipeline import Pipeline, wait_until
 
 RESEND = ("crmbot-producer", "resend", "--stream", "actions")
 REPARTITION = ("crmbot-producer", "repartition", "--stream", "actions")

@@ -2,7 +2,8 @@
 
 from functools import partial
 
-from tests.integration.pipeline import Pipeline, Service, wait_until
+from devstack.services import Service
+from tests.integration.pipeline import Pipeline, wait_until
 
 
 def is_ready(service: Service) -> bool:

@@ -19,8 +19,9 @@ from crmbot_core.kafka import checked_settings
 from crmbot_core.settings import load
 from crmbot_core.telemetry import Logger
 from devstack import Kafka
+from devstack.services import Service
 from tests.integration.messages import action, send
-from tests.integration.pipeline import Pipeline, Service, wait_until
+from tests.integration.pipeline import Pipeline, wait_until
 
 MINUTES = 0.1
 SECONDS = MINUTES * 60

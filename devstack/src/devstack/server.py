@@ -3,11 +3,9 @@
 import fcntl
 import os
 import subprocess
-import sys
 import time
 from abc import ABC, abstractmethod
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from signal import SIGKILL, Signals
@@ -16,9 +14,7 @@ from typing import IO, ClassVar, Self
 
 import psutil
 
-_LAUNCH = Path(__file__).with_name("launch.py")
-# PR_SET_PDEATHSIG is bound to the forking thread: one thread, which lives as long as this process, forks all.
-_SPAWNER = ThreadPoolExecutor(max_workers=1, thread_name_prefix="devstack-spawner")
+from devstack.spawn import spawn
 
 
 class DevstackError(Exception):
@@ -127,20 +123,16 @@ class Server(ABC):
 
     def _spawn(self, command: list[str]) -> subprocess.Popen[bytes]:
         """Start a command in the directory, with its output in the log."""
-        uid, gid = self._user()
-        launch = [sys.executable, "-I", "-S", str(_LAUNCH)]
-        launch += map(str, (os.getpid(), int(self.stop_signal), uid, gid))
+        environment = {**os.environ, "LC_ALL": "C.UTF-8"}  # paths may contain any characters
         with self.log.open("ab") as log:
-            return _SPAWNER.submit(
-                subprocess.Popen[bytes],
-                [*launch, *command],
-                cwd=self.directory,
-                env={**os.environ, "LC_ALL": "C.UTF-8"},  # paths may contain any characters
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,  # Ctrl-C is for the caller, which stops the server after its clients
-            ).result()
+            return spawn(
+                command,
+                environment,
+                log,
+                end_signal=self.stop_signal,
+                user=self._user(),
+                folder=self.directory,
+            )
 
     def _run(self, command: list[str]) -> None:
         """Run a command. Raises DevstackError with the end of the log if it fails."""

@@ -6,10 +6,10 @@ import sqlite3
 from contextlib import closing, suppress
 from pathlib import Path
 
+from devstack.services import Service
 from tests.chaos import bot_file
 from tests.chaos.nemesis import Nemesis
 from tests.chaos.on_call import RESTORED, Operator, on_call
-from tests.chaos.services import Service
 from tests.chaos.world import stream_and_mrf
 
 _ROWS_AHEAD = 30

@@ -4,13 +4,13 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from devstack.services import Service
 from tests.chaos import bot_file
 from tests.chaos.dump import messages_after, partition_folders
 from tests.chaos.faults.topics import stop_services, wait_for_backlog
 from tests.chaos.messages import committed_messages
 from tests.chaos.nemesis import Nemesis
 from tests.chaos.on_call import GAP, RECORDS_LOST, RECREATED, SHORTER, STATE_LOST, on_call
-from tests.chaos.services import Service
 from tests.chaos.world import World
 
 _STATE_TOPIC = "crm_bot_producer_state"

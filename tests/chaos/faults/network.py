@@ -4,10 +4,10 @@ from contextlib import suppress
 
 import psutil
 
+from devstack.services import Service
 from tests.chaos.faults.processes import kill_consumers, kill_producers
 from tests.chaos.nemesis import Nemesis
 from tests.chaos.proxy import Proxy, all_clients, no_client
-from tests.chaos.services import Service
 from tests.chaos.world import REBALANCE_SECONDS
 
 

@@ -5,8 +5,8 @@ from contextlib import suppress
 
 import psutil
 
+from devstack.services import Service
 from tests.chaos.nemesis import Nemesis
-from tests.chaos.services import Service
 from tests.chaos.world import PARTITIONS, REBALANCE_SECONDS
 
 _ATTEMPTS = 2_000

@@ -1,8 +1,8 @@
 """Partitions that are revoked and assigned again during loads."""
 
+from devstack.services import Service
 from tests.chaos.faults.topics import stop_services
 from tests.chaos.nemesis import Nemesis
-from tests.chaos.services import Service
 
 _ROUNDS = 4
 _ASSIGNED = b'"event": "assigned"'

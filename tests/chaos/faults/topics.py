@@ -7,6 +7,7 @@ from itertools import pairwise
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
+from devstack.services import Service
 from tests.chaos import bot_file, foreign
 from tests.chaos.faults.files import replace
 from tests.chaos.faults.rows import repair_rejects
@@ -14,7 +15,6 @@ from tests.chaos.losses import Range
 from tests.chaos.messages import Spot, committed_messages
 from tests.chaos.nemesis import Nemesis
 from tests.chaos.on_call import GAP, OVERTAKEN, on_call
-from tests.chaos.services import Service
 from tests.chaos.world import stream_and_mrf
 
 __all__ = [

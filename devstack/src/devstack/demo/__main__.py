@@ -16,10 +16,10 @@ from rich.live import Live
 from rich.markup import escape
 
 from devstack.demo.progress import STREAMS, Progress
-from devstack.demo.services import Service, Services
 from devstack.kafka import Kafka
 from devstack.postgres import Postgres
 from devstack.server import DevstackError, end_leftovers
+from devstack.services import Service, Services
 
 PARTITIONS = 3
 DRAIN_SECONDS = 600
@@ -142,7 +142,7 @@ def _load(services: Services, progress: Progress, arguments: argparse.Namespace,
             progress,
             "Loading the last rows",
             measure,
-            lambda: all(bot.process.poll() == 0 for bot in bots) and progress.is_done,
+            lambda: not any(bot.is_running for bot in bots) and progress.is_done,
             DRAIN_SECONDS,
             console,
         )

@@ -1,45 +1,24 @@
 """The services under test, restarted when they exit, as Kubernetes would do."""
 
-import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from devstack import launch as launch_script
+from devstack.services import Service, run_command
 from tests.chaos.history import History
 
-_BIN = Path(sys.executable).parent
-# A service is killed when the thread that forked it ends: one thread, which lives as long as this process,
-# forks all.
-_SPAWNER = ThreadPoolExecutor(1, thread_name_prefix="services-spawner")
 _RESTART_SECONDS = 0.5
 _GRACE_SECONDS = 40
 # A clean shutdown; SIGTERM before Python handled it; a SIGKILL that came first.
 _GRACEFUL_CODES = (0, -signal.SIGTERM, -signal.SIGKILL)
-
-
-@dataclass
-class Service:
-    """A service that is restarted whenever it exits, until it is stopped."""
-
-    name: str
-    command: tuple[str, ...]
-    environment: Mapping[str, str]
-    log: Path
-    process: "subprocess.Popen[bytes]"
-    started_at: float = field(default_factory=time.monotonic)
-
-    def send(self, number: signal.Signals) -> None:
-        """Send a signal; it is ignored if the process has exited."""
-        self.process.send_signal(number)
 
 
 class Exit(NamedTuple):
@@ -60,15 +39,15 @@ class ExpectedExit:
     happened: threading.Event = field(default_factory=threading.Event)
     closed_at: float | None = None
 
-    def matches(self, service: "Service", line: str) -> bool:
+    def matches(self, service: Service, line: str) -> bool:
         """Return whether a service may exit with this line; not if it was started after the fault."""
         is_in_time = self.closed_at is None or service.started_at < self.closed_at
         return is_in_time and service.name.startswith(self.role) and self.line in line
 
 
 @dataclass
-class Services:
-    """All services; one thread restarts those that have exited."""
+class Supervisor:
+    """Runs all services; one thread restarts those that have exited."""
 
     folder: Path
     environment: Mapping[str, str]
@@ -89,9 +68,8 @@ class Services:
         """Start a service, which is restarted whenever it exits."""
         self._names[name] = self._names.get(name, 0) + 1
         service_name = f"{name}-{self._names[name]}"
-        log = self.folder / f"{service_name}.log"
         everything = {**self.environment, **environment, "PGAPPNAME": service_name}
-        service = Service(service_name, command, everything, log, self._spawn(command, everything, log))
+        service = Service.start(service_name, everything, self.folder / f"{service_name}.log", *command)
         with self._lock:
             self.running.append(service)
         return service
@@ -106,7 +84,7 @@ class Services:
 
     def start_again(self, service: Service) -> None:
         """Start a stopped service again."""
-        self._respawn(service)
+        service.start_again()
         with self._lock:
             self.running.append(service)
 
@@ -129,30 +107,27 @@ class Services:
             service.process.terminate()
             service.send(signal.SIGCONT)
             self._await_exit(service)
-            self._respawn(service)
+            service.start_again()
 
     def run(self, environment: Mapping[str, str], *command: str) -> str:
         """Run a command that must succeed, and return its output."""
-        process = self._popen(environment, command)
-        output, errors = process.communicate()
-        if process.returncode != 0:
-            raise RuntimeError(f"{' '.join(command)} exited with {process.returncode}: {errors}")
-        return output
+        done = run_command({**self.environment, **environment}, *command)
+        if done.returncode != 0:
+            raise RuntimeError(f"{' '.join(command)} exited with {done.returncode}: {done.stderr}")
+        return done.stdout
 
     def run_unchecked(self, environment: Mapping[str, str], *command: str) -> tuple[int, str]:
         """Run a command that may fail, and return its exit code and its last line."""
-        process = self._popen(environment, command)
-        output, errors = process.communicate()
-        line = " ".join([*output.splitlines()[-1:], *errors.splitlines()[-1:]])
-        self.history.add("ran", command=" ".join(command), code=process.returncode, line=line)
-        return process.returncode, line
+        done = run_command({**self.environment, **environment}, *command)
+        line = " ".join([*done.stdout.splitlines()[-1:], *done.stderr.splitlines()[-1:]])
+        self.history.add("ran", command=" ".join(command), code=done.returncode, line=line)
+        return done.returncode, line
 
     def run_concurrently(self, environment: Mapping[str, str], *commands: tuple[str, ...]) -> list[int]:
         """Run commands concurrently, and return their exit codes."""
-        processes = [self._popen(environment, command) for command in commands]
-        for process in processes:
-            process.communicate()
-        return [process.returncode for process in processes]
+        run = partial(run_command, {**self.environment, **environment})
+        with ThreadPoolExecutor(len(commands)) as pool:
+            return [done.returncode for done in pool.map(lambda command: run(*command), commands)]
 
     def stop_all(self) -> None:
         """Stop all services."""
@@ -176,10 +151,10 @@ class Services:
                     self.history.add("exited", service=service.name, code=code)
                     if code != -signal.SIGKILL:
                         self._record_exit(service, code)
-                    self._respawn(service)
+                    service.start_again()
 
     def _record_exit(self, service: Service, code: int) -> None:
-        line = _last_line(service.log)
+        line = service.last_line
         self.exits.append(Exit(service.name, service.started_at, code, line))
         expected = [exit_ for exit_ in self._expected if exit_.matches(service, line)]
         for exit_ in expected:
@@ -201,35 +176,3 @@ class Services:
             if code not in _GRACEFUL_CODES:
                 self._record_exit(service, code)
         self.history.add("stopped", service=service.name, seconds=round(time.monotonic() - started, 1))
-
-    def _popen(self, environment: Mapping[str, str], command: tuple[str, ...]) -> "subprocess.Popen[str]":
-        return subprocess.Popen(
-            [_BIN / command[0], *command[1:]],
-            env={**os.environ, **self.environment, **environment},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    def _respawn(self, service: Service) -> None:
-        service.started_at = time.monotonic()
-        service.process = self._spawn(service.command, service.environment, service.log)
-
-    def _spawn(
-        self, command: tuple[str, ...], environment: Mapping[str, str], log: Path
-    ) -> "subprocess.Popen[bytes]":
-        launch = [sys.executable, "-I", "-S", launch_script.__file__]
-        launch += map(str, (os.getpid(), int(signal.SIGKILL), os.geteuid(), os.getegid()))
-        with log.open("ab") as output:
-            return _SPAWNER.submit(
-                subprocess.Popen[bytes],
-                [*launch, str(_BIN / command[0]), *command[1:]],
-                env={**os.environ, **environment},
-                stdout=output,
-                stderr=output,
-            ).result()
-
-
-def _last_line(log: Path) -> str:
-    lines = log.read_text(errors="replace").splitlines()
-    return lines[-1] if lines else ""
