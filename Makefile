@@ -29,7 +29,7 @@ $(CURDIR)/.cache/uv/bin/uv:
 	python3 -m venv .cache/uv
 	.cache/uv/bin/pip install --quiet uv
 
-demo: setup ## The whole road on this machine: MRFS=mrf1,mrf2,mrf3 ROWS=1000000 scale it
+demo: setup ## The whole pipeline on this machine: MRFS=mrf1,mrf2,mrf3 ROWS=1000000 scale it
 	@$(VENV)/bin/python -m devstack.demo --mrfs $(MRFS) --rows $(ROWS) --live-seconds $(LIVE_SECONDS)
 
 test: lint unit integration chaos old-kafka chart dag ## All tests

@@ -15,7 +15,7 @@ from sphinx.application import Sphinx
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
 
-project = "crm-bot road"
+project = "crm-bot pipeline"
 version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
 source_url = os.environ.get("SOURCE_URL") or ROOT.as_uri()
 
