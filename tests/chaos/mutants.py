@@ -274,14 +274,14 @@ MUTANTS = (
         [
             Edit(
                 f"{_CONSUMER}/session.py",
-                "        self._hand_over(Load(batches,",
-                "        kafka.mirror({batch.partition: batch.end.next_offset for batch in batches})\n"
-                "        self._hand_over(Load(batches,",
+                "            self._checkpoints.submit(checkpoint)",
+                "            kafka.mirror({b.partition: b.end.next_offset for b in checkpoint.batches})\n"
+                "            self._checkpoints.submit(checkpoint)",
             ),
             Edit(
                 f"{_CONSUMER}/kafka.py",
                 "        positions = {}",
-                "        for place in consumer.committed(partitions, timeout=10):\n"
+                "        for place in self._consumer.committed(partitions, timeout=10):\n"
                 "            if place.offset > 0:\n"
                 "                ledger[place.partition] = Position(identity, place.offset)\n"
                 "        positions = {}",
@@ -295,8 +295,8 @@ MUTANTS = (
         [
             Edit(
                 f"{_CONSUMER}/session.py",
-                "max(position.next_offset, kafka.read_to(partition))",
-                "position.next_offset + kafka.lag(partition, position.next_offset)",
+                "max(state.position.next_offset, kafka.read_to(partition))",
+                "state.position.next_offset + kafka.lag(partition, state.position.next_offset)",
             )
         ],
         faults=(freeze_producers_in_mid_page,) * 3,

@@ -1,7 +1,7 @@
 """The consumer: messages, other consumers, and failures of broker and warehouse."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from uuid import UUID
 
@@ -11,7 +11,7 @@ from confluent_kafka.admin import AdminClient
 
 from crmbot_consumer.batch import Preparation
 from crmbot_consumer.copy_text import copy_columns, copy_text
-from crmbot_consumer.kafka import Buffer, Subscription
+from crmbot_consumer.kafka import Subscription
 from crmbot_consumer.messages import Messages
 from crmbot_consumer.warehouse import Load, Warehouse
 from crmbot_core.contracts import ACTIONS
@@ -247,20 +247,20 @@ class OtherMember:
             settings, topic(pipeline), self, logger, poll_seconds=300, close_seconds=30
         )
 
-    def take(self, partitions: Sequence[int]) -> dict[int, Position]:
+    def resume_positions(self, partitions: Sequence[int]) -> dict[int, Position]:
         return {}
 
-    def placed(self, positions: dict[int, Position]) -> None:
+    def on_assigned(self, positions: Mapping[int, Position]) -> None:
         self.read_to |= {partition: self.subscription.read_to(partition) for partition in positions}
 
-    def give_up(self, partitions: Sequence[int]) -> None:
+    def on_revoked(self, partitions: Sequence[int]) -> None:
         """Nothing to finish."""
 
     def ends(self) -> list[int]:
         return [self.subscription.read_to(partition) for partition in range(3)]
 
     def has(self, partitions: int) -> bool:
-        self.subscription.poll(Buffer(), 100, 0.1)
+        self.subscription.poll(100, 0.1)
         return len(self.subscription.assigned) == partitions
 
 

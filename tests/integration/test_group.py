@@ -1,6 +1,6 @@
 """The classic and the consumer group protocol, and consumers that are not admitted to the group."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -75,19 +75,19 @@ def test_consumers_of_the_classic_protocol_share_the_partitions(pipeline: Pipeli
     assert pipeline.query("SELECT count(*), count(DISTINCT event_id) FROM {actions}") == [(rows, rows)]
 
 
-class FailingOwner:
+class FailingListener:
     """Fails on every assignment, as when the warehouse is down."""
 
     def __init__(self) -> None:
         self.assigned: list[int] = []
 
-    def take(self, partitions: Sequence[int]) -> dict[int, Position]:
+    def resume_positions(self, partitions: Sequence[int]) -> dict[int, Position]:
         self.assigned += partitions
         raise TransientError("the warehouse is down")
 
-    def placed(self, positions: dict[int, Position]) -> None: ...
+    def on_assigned(self, positions: Mapping[int, Position]) -> None: ...
 
-    def give_up(self, partitions: Sequence[int]) -> None: ...
+    def on_revoked(self, partitions: Sequence[int]) -> None: ...
 
 
 @pytest.mark.parametrize("settings", [{}, {"group.protocol": "classic"}], ids=["broker's", "classic"])
@@ -105,15 +105,15 @@ def test_partitions_assigned_to_a_closing_consumer_are_declined(
         assignments = [member.target_assignment or member.assignment for member in members]
         return any(assignment and assignment.topic_partitions for assignment in assignments)
 
-    owner = FailingOwner()
+    listener = FailingListener()
     for _ in range(3):  # each member leaves the group, so the next one is assigned all partitions
         subscription = Subscription(
-            kafka | settings, topic, owner, structlog.get_logger(), poll_seconds=300, close_seconds=30
+            kafka | settings, topic, listener, structlog.get_logger(), poll_seconds=300, close_seconds=30
         )
         wait_until(has_partitions, "the group has assigned the partitions")
         subscription.close()
         wait_until(lambda: not has_partitions(), "the consumer has left the group")
-    assert owner.assigned == []
+    assert listener.assigned == []
 
 
 def test_a_consumer_not_admitted_to_the_group_says_why_and_is_not_ready(classic_pipeline: Pipeline) -> None:

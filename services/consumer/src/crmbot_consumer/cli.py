@@ -1,5 +1,6 @@
 """Command line of the consumer."""
 
+import gc
 import os
 import sys
 from pathlib import Path
@@ -29,6 +30,12 @@ _EPILOG = (
     "Settings are environment variables: docs/settings.md. Exit codes: 0 done, 1 crashed or stuck, "
     "2 wrong settings, 3 stopped to protect the data."
 )
+# A batch is tens of thousands of tuples without cycles; with Python's default of 700 the collector would scan
+# them again and again.
+_GC_THRESHOLD = 100_000
+# The loader's thread wakes up for every chunk of COPY data; with Python's default of 5 ms it would wait
+# longer for the main thread, which prepares the next batch, than for the server.
+_SWITCH_SECONDS = 0.0002
 _PARTITION = click.IntRange(0, 2**31 - 1)
 _OFFSET = click.IntRange(0, 2**63 - 1)
 _ID = click.IntRange(0, 2**63 - 1)
@@ -55,6 +62,8 @@ def run(stream: str | None) -> None:
     settings = load(ConsumerSettings, stream=stream)
     kafka = checked_settings()
     logger = configure_logging(settings, SERVICE).bind(mrf=settings.mrf, stream=settings.stream)
+    gc.set_threshold(_GC_THRESHOLD)
+    sys.setswitchinterval(_SWITCH_SECONDS)
     consumer = ConsumerRun(settings, kafka, stop_on_signals(), logger)
     with http_endpoint(consumer.health, settings.http_port) as port:
         logger.info("started", topic=settings.topic, http_port=port)

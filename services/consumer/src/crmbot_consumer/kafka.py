@@ -2,17 +2,12 @@
 
 import sys
 import threading
-import time
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import groupby
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol, cast
 
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
 from crmbot_consumer.group import Membership, group_config, group_id
-from crmbot_consumer.messages import Messages
 from crmbot_consumer.position import checked_position
 from crmbot_core.errors import CrmBotError, StoppedError, StuckError, TransientError
 from crmbot_core.kafka import (
@@ -29,39 +24,18 @@ from crmbot_core.telemetry import Logger
 from crmbot_core.topic_settings import check_topic_settings
 
 
-@dataclass
-class Buffer:
-    """Messages of the next batch, by partition.
+class RebalanceListener(Protocol):
+    """What a subscription calls while the group assigns and revokes partitions."""
 
-    `bytes` is the size of their values; `oldest` is when the first of them was read, on the monotonic clock;
-    `oldest_timestamp` is its timestamp in Kafka, in seconds since 1970.
-    """
-
-    messages: defaultdict[int, Messages] = field(default_factory=lambda: defaultdict(Messages))
-    count: int = 0
-    bytes: int = 0
-    oldest: float = 0.0
-    oldest_timestamp: float = 0.0
-
-    def drop(self, partition: int) -> None:
-        """Drop the messages of a partition."""
-        messages = self.messages.pop(partition, Messages())
-        self.count -= len(messages)
-        self.bytes -= sum(len(value or b"") for value in messages.values)
-
-
-class Owner(Protocol):
-    """Callbacks of a subscription for rebalances."""
-
-    def take(self, partitions: Sequence[int]) -> dict[int, Position]:
+    def resume_positions(self, partitions: Sequence[int]) -> dict[int, Position]:
         """Before an assignment: return the ledger's positions of partitions, except those never loaded."""
         ...
 
-    def placed(self, positions: dict[int, Position]) -> None:
+    def on_assigned(self, positions: Mapping[int, Position]) -> None:
         """Before the first fetch: receive the positions at which partitions start."""
         ...
 
-    def give_up(self, partitions: Sequence[int]) -> None:
+    def on_revoked(self, partitions: Sequence[int]) -> None:
         """Before a revocation: finish or drop the work on partitions."""
         ...
 
@@ -80,7 +54,7 @@ class Subscription:
         self,
         settings: Mapping[str, str],
         topic: str,
-        owner: Owner,
+        listener: RebalanceListener,
         logger: Logger,
         *,
         poll_seconds: float,
@@ -91,14 +65,14 @@ class Subscription:
         Args:
             settings: the Kafka client's settings.
             topic: the topic to subscribe to.
-            owner: called on rebalances.
+            listener: called on rebalances, inside `poll` and `close`.
             logger: the consumer's logger.
             poll_seconds: longest time between two polls before the group revokes the partitions.
             close_seconds: timeout of `close`.
         """
         self._topic = topic
         self._close_seconds = close_seconds
-        self._owner = owner
+        self._listener = listener
         self._logger = logger
         self._admin = admin_client(settings)
         self._ends: dict[int, int] = {}
@@ -139,27 +113,17 @@ class Subscription:
                 [topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke
             )
 
-    def poll(self, buffer: Buffer, limit: int, timeout: float) -> None:
-        """Read up to `limit` messages into the buffer, within `timeout` seconds; handles rebalances."""
+    def poll(self, limit: int, timeout: float) -> list[Message]:
+        """Return up to `limit` messages that come within `timeout` seconds; handles rebalances."""
         with translated_errors():
             messages = self._consumer.consume(limit, timeout)
         if self._failure is not None:
             raise self._failure
         if any(map(Message.error, messages)):
             messages = [message for message in messages if not self._is_event(message)]
-        # Drops messages of partitions revoked after the fetch.
-        messages = [message for message in messages if message.partition() in self.assigned]
-        if messages and not buffer.count:
-            buffer.oldest, buffer.oldest_timestamp = time.monotonic(), messages[0].timestamp()[1] / 1000
-        for partition, run in groupby(messages, key=Message.partition):
-            columns = buffer.messages[cast("int", partition)]
-            adjacent = list(run)
-            columns.offsets += cast("Iterable[int]", map(Message.offset, adjacent))
-            columns.keys += cast("Iterable[bytes | None]", map(Message.key, adjacent))
-            columns.values += cast("Iterable[bytes | None]", map(Message.value, adjacent))
-        buffer.count += len(messages)
-        buffer.bytes += sum(map(len, messages))
         self._membership.check(self._consumer.memberid() or "", is_assigned=bool(self.assigned))
+        # Drops messages of partitions revoked after the fetch.
+        return [message for message in messages if message.partition() in self.assigned]
 
     @property
     def is_member(self) -> bool:
@@ -209,7 +173,7 @@ class Subscription:
             positions = self._checked_positions(partitions)
             for number in positions:
                 self._ends.pop(number, None)  # stale, from before a revocation
-            self._owner.placed(positions)
+            self._listener.on_assigned(positions)
         except CrmBotError as error:
             # Raised here, it would pass through librdkafka, which would then assign at Kafka's offsets.
             self._failure = error
@@ -224,7 +188,7 @@ class Subscription:
     def _checked_positions(self, partitions: list[TopicPartition]) -> dict[int, Position]:
         """Return where partitions start, in their order; raises the errors of `checked_position`."""
         numbers = sorted(p.partition for p in partitions)
-        ledger = self._owner.take(numbers)
+        ledger = self._listener.resume_positions(numbers)
         identity = topic_id(self._admin, self._topic)
         earliest = offsets(self._admin, partitions, EARLIEST)
         latest = offsets(self._admin, partitions, LATEST)
@@ -238,7 +202,7 @@ class Subscription:
 
     def _on_revoke(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
         numbers = sorted(p.partition for p in partitions)
-        self._owner.give_up(numbers)
+        self._listener.on_revoked(numbers)
         self.assigned -= set(numbers)
         self._logger.info("revoked", partitions=numbers)
 

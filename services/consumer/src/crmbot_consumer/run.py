@@ -5,14 +5,12 @@ import threading
 from collections.abc import Mapping
 
 from crmbot_consumer import metrics
+from crmbot_consumer.progress import Progress
 from crmbot_consumer.refused import Place, RefusedRowsError
 from crmbot_consumer.session import Session
 from crmbot_consumer.settings import ConsumerSettings
 from crmbot_core.errors import TransientError
-from crmbot_core.kafka import stable_ends
 from crmbot_core.ledger import FencedError
-from crmbot_core.lifecycle import Backoff
-from crmbot_core.stuck import StuckDetector
 from crmbot_core.telemetry import Health, Logger
 
 
@@ -33,9 +31,7 @@ class ConsumerRun:
         self._stop = stop
         self._logger = logger
         self._labels = (settings.mrf, settings.stream)
-        self._backoff = Backoff()
-        self._stuck = StuckDetector(settings.stuck_minutes)
-        self._ends: Mapping[int, int] = {}
+        self._progress = Progress(kafka, settings.topic, settings.stuck_minutes)
         self._refused: dict[Place, str] = {}
         self._waiting = metrics.Waiting()
         metrics.LAG_SECONDS.labels(*self._labels).set_function(self._waiting.seconds)
@@ -53,8 +49,7 @@ class ConsumerRun:
             # A session and its Kafka client reference each other: only this frees the messages they hold.
             gc.collect()
             if failure is not None and not self._stop.is_set():
-                self._check_stuck(failure)
-                delay = self._backoff.next()
+                delay = self._progress.failed(failure)
                 self._logger.warning("waiting", reason=failure, seconds=round(delay, 1))
                 self._stop.wait(delay)
 
@@ -66,8 +61,7 @@ class ConsumerRun:
             self.health,
             self._stop,
             self._waiting,
-            self._progressed,
-            self._idle,
+            self._progress,
             self._refused,
         )
         try:
@@ -80,29 +74,3 @@ class ConsumerRun:
             self.health.set_unready(str(error))
             return str(error)
         return None
-
-    def _progressed(self) -> None:
-        self._backoff.reset()
-        self._stuck.progressed()
-
-    def _idle(self, read: Mapping[int, int]) -> None:
-        self._check_stuck("no messages received from Kafka", read)
-
-    def _check_stuck(self, reason: str, read: Mapping[int, int] | None = None) -> None:
-        """Raise StuckError if nothing was loaded for STUCK_MINUTES while the topic grew.
-
-        Args:
-            reason: why nothing is loaded.
-            read: if the session is idle, the offset up to which each of its partitions was read. The session
-                is not stuck if it has reached the ends seen by the previous call, or has no partitions.
-        """
-        try:
-            ends = stable_ends(self._kafka_settings, self._settings.topic)
-        except TransientError:
-            self._stuck.progressed()  # the backlog is unknown
-            return
-        before, self._ends = self._ends, ends
-        if read is not None and all(to >= before.get(partition, 0) for partition, to in read.items()):
-            self._stuck.progressed()
-        else:
-            self._stuck.look(sum(ends.values()), reason)
