@@ -275,7 +275,8 @@ MUTANTS = (
             Edit(
                 f"{_CONSUMER}/session.py",
                 "            self._checkpoints.submit(checkpoint)",
-                "            kafka.mirror({b.partition: b.end.next_offset for b in checkpoint.batches})\n"
+                "            ends = {b.partition: b.end.next_offset for b in checkpoint.batches}\n"
+                "            kafka.commit_offsets(ends)\n"
                 "            self._checkpoints.submit(checkpoint)",
             ),
             Edit(

@@ -280,7 +280,7 @@ def test_read_positions_are_dropped_when_a_partition_is_revoked(pipeline: Pipeli
     assert list(first.read_to.values()) == [0]
 
 
-def test_offsets_are_mirrored_to_kafka_after_the_load(pipeline: Pipeline) -> None:
+def test_offsets_are_committed_to_kafka_after_the_load(pipeline: Pipeline) -> None:
     send(pipeline.bootstrap, topic(pipeline), [action(pipeline.mrf, number) for number in range(1, 8)])
     consumer = pipeline.consume("actions")
     wait_until(lambda: len(loaded_ids(pipeline)) == 7, "all rows are loaded")

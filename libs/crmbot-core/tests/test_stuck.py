@@ -30,10 +30,10 @@ def detector(clock: Clock) -> StuckDetector:
 def test_a_growing_backlog_without_progress_stops_the_service(detector: StuckDetector, clock: Clock) -> None:
     for minute in range(15):
         clock.minutes = minute
-        detector.look(1_000 + minute, REASON)
+        detector.check(1_000 + minute, REASON)
     clock.minutes = 15
     with pytest.raises(StuckError) as caught:
-        detector.look(1_020, REASON)
+        detector.check(1_020, REASON)
     assert caught.value.exit_code == 1
     text = str(caught.value)
     assert "15.0 minutes" in text
@@ -45,25 +45,25 @@ def test_a_growing_backlog_without_progress_stops_the_service(detector: StuckDet
 def test_a_constant_backlog_is_not_stuck(detector: StuckDetector, clock: Clock) -> None:
     for minute in range(1_000):
         clock.minutes = minute
-        detector.look(1_000, REASON)
+        detector.check(1_000, REASON)
 
 
 def test_progress_restarts_the_timer(detector: StuckDetector, clock: Clock) -> None:
     for minute in range(100):
         clock.minutes = minute
-        detector.look(minute, REASON)
+        detector.check(minute, REASON)
         if minute % 14 == 0:
             detector.progressed()
     clock.minutes = 98 + 15
     with pytest.raises(StuckError):
-        detector.look(200, REASON)
+        detector.check(200, REASON)
 
 
 def test_growth_before_the_first_look_does_not_count(detector: StuckDetector, clock: Clock) -> None:
-    detector.look(10, REASON)
+    detector.check(10, REASON)
     detector.progressed()
     clock.minutes = 60
-    detector.look(1_000, REASON)
-    detector.look(1_000, REASON)
+    detector.check(1_000, REASON)
+    detector.check(1_000, REASON)
     with pytest.raises(StuckError, match="grew by 1;"):
-        detector.look(1_001, REASON)
+        detector.check(1_001, REASON)

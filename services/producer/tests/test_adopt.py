@@ -391,7 +391,7 @@ def test_texts_that_are_not_utf8_are_the_bots_to_correct(bot: Bot) -> None:
     bot.connection.execute("UPDATE touches SET client = CAST(x'd0' AS TEXT) WHERE id = 2")
     (mismatch,) = bot.check().mismatches
     assert str(mismatch).startswith("client_name: TEXT that is not UTF-8 in 1 row, first transaction_id 2")
-    assert mismatch.mend.startswith("only the bot knows")
+    assert mismatch.fix.startswith("only the bot knows")
 
 
 def test_a_view_that_is_absent_or_cannot_be_read(bot: Bot) -> None:
@@ -399,7 +399,7 @@ def test_a_view_that_is_absent_or_cannot_be_read(bot: Bot) -> None:
     bot.connection.execute("DROP VIEW actions")
     (mismatch,) = bot.check().mismatches
     assert str(mismatch).startswith("actions: there is no table or view")
-    assert all(f"… AS {name}" in mismatch.mend for name in VIEW)
+    assert all(f"… AS {name}" in mismatch.fix for name in VIEW)
     bot.map()
     (mismatch,) = bot.check().mismatches
     assert mismatch.problem == "actions: the view cannot be read: no such table: main.employees"
@@ -425,7 +425,7 @@ def test_the_contracts_table_with_wrong_values_is_fixed_by_updates(tmp_path: Pat
             assert not named & set(mismatches)
             named |= set(mismatches)
             for mismatch in mismatches:
-                sql = re.search(r"\b(ALTER|UPDATE) .*;", mismatch.mend)
+                sql = re.search(r"\b(ALTER|UPDATE) .*;", mismatch.fix)
                 assert sql is not None
                 connection.executescript(sql[0])
     assert {mismatch.problem.split(":")[0] for mismatch in named} == {

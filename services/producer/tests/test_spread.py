@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crmbot_producer.spread import Place, chosen_partitions, first_that_comes_twice
+from crmbot_producer.spread import Place, chosen_partitions, first_duplicate
 
 LEADS = [b"mrf1-L%08d" % number for number in range(200)]
 
@@ -50,8 +50,8 @@ def test_any_number_is_allowed_if_everything_is_loaded(wanted: int) -> None:
 def test_a_row_that_would_be_loaded_twice_is_found() -> None:
     loaded = [(id_, lead, crc32(lead) % 3) for id_, lead in enumerate(LEADS, 1)]
     ends = {partition: max(id_ for id_, _, p in loaded if p == partition) for partition in range(3)}
-    assert first_that_comes_twice(loaded, 3, ends) is None
+    assert first_duplicate(loaded, 3, ends) is None
     first = next(id_ for id_, lead, partition in loaded if crc32(lead) % 7 > 2)
-    assert first_that_comes_twice(loaded, 7, ends) == first
+    assert first_duplicate(loaded, 7, ends) == first
     # Every chain ends after all of them, so a consumer looks them up.
-    assert first_that_comes_twice(loaded, 7, dict.fromkeys(range(7), len(LEADS))) is None
+    assert first_duplicate(loaded, 7, dict.fromkeys(range(7), len(LEADS))) is None

@@ -4,7 +4,7 @@ import pytest
 
 from crmbot_producer.source_offset import SentRow
 from crmbot_producer.sqlite import Identity
-from crmbot_producer.tail import Told, sent_row
+from crmbot_producer.tail import SentMessage, sent_row
 
 IDENTITIES = {"old": Identity("old", 0, 20, lost_up_to=30), "new": Identity("new", 20, 2**63 - 1)}
 EVENTS = {20: "event-20", 25: "event-25", 30: "event-30"}
@@ -26,4 +26,4 @@ EVENTS = {20: "event-20", 25: "event-25", 30: "event-30"}
 def test_a_message_of_a_row_that_the_file_has_was_sent(
     source_id: str, row: SentRow | None, is_sent: bool
 ) -> None:
-    assert sent_row(Told(0, source_id, row), IDENTITIES, EVENTS.get) == (row if is_sent else None)
+    assert sent_row(SentMessage(0, source_id, row), IDENTITIES, EVENTS.get) == (row if is_sent else None)

@@ -23,7 +23,7 @@ class StuckDetector:
         self._since = self._clock()
         self._first_end: int | None = None
 
-    def look(self, end: int, reason: str) -> None:
+    def check(self, end: int, reason: str) -> None:
         """Compare the end of the backlog with its end at the first call since the last progress.
 
         Args:

@@ -130,12 +130,12 @@ class Subscription:
         """Whether the group has admitted this consumer, with or without partitions."""
         return self._membership.is_member
 
-    def mirror(self, positions: Mapping[int, int]) -> None:
+    def commit_offsets(self, offsets: Mapping[int, int]) -> None:
         """Commit offsets to Kafka for lag tools and autoscalers. Best effort: logs transient failures."""
-        mirrored = [TopicPartition(self._topic, partition, offset) for partition, offset in positions.items()]
+        places = [TopicPartition(self._topic, partition, offset) for partition, offset in offsets.items()]
         try:
             with translated_errors():
-                self._consumer.commit(offsets=mirrored, asynchronous=True)
+                self._consumer.commit(offsets=places, asynchronous=True)
         except TransientError as error:
             self._logger.warning("offsets not committed to Kafka", reason=str(error))
 

@@ -35,7 +35,7 @@ class Progress:
         """Note that a session has failed, and return the seconds to wait before the next one."""
         ends = self._new_ends()
         if ends is not None:
-            self._stuck.look(sum(ends.values()), reason)
+            self._stuck.check(sum(ends.values()), reason)
         return self._backoff.next()
 
     def idle(self, read_to: Mapping[int, int]) -> None:
@@ -52,7 +52,7 @@ class Progress:
         if all(offset >= before.get(partition, 0) for partition, offset in read_to.items()):
             self._stuck.progressed()
         else:
-            self._stuck.look(sum(ends.values()), "no messages received from Kafka")
+            self._stuck.check(sum(ends.values()), "no messages received from Kafka")
 
     def _new_ends(self) -> Mapping[int, int] | None:
         """Return the partitions' present ends; None, which counts as progress, if the backlog is unknown."""

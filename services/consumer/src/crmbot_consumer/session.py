@@ -156,9 +156,11 @@ class Session:
         """Complete the checkpoint that was submitted, if any, and commit its offsets to Kafka."""
         if not self._checkpoints.is_committing:
             return
-        ends = {batch.partition: batch.end.next_offset for batch in self._checkpoints.complete()}
+        batches = self._checkpoints.complete()
         self._progress.loaded()
-        kafka.mirror({partition: end for partition, end in ends.items() if partition in kafka.assigned})
+        kafka.commit_offsets(
+            {b.partition: b.end.next_offset for b in batches if b.partition in kafka.assigned}
+        )
         self._measure_lag(kafka)
 
     def _measure_lag(self, kafka: Subscription) -> None:

@@ -10,7 +10,7 @@ from crmbot_producer.sqlite import BotFile, Identity
 from crmbot_producer.sqlite_page import Page
 
 
-class Look(NamedTuple):
+class Poll(NamedTuple):
     """An identity's unsent rows in one snapshot of the file.
 
     Attributes:
@@ -53,7 +53,7 @@ class PageReader:
         self._page_rows = page_rows
         self._max_row_bytes = max_row_bytes
 
-    def looks(self, offset: SourceOffset, pause: Callable[[], object]) -> Generator[Look, None, None]:
+    def polls(self, offset: SourceOffset, pause: Callable[[], object]) -> Generator[Poll, None, None]:
         """Yield the rows after an offset, endlessly; call `pause` before polling again if there are no more.
 
         Raises:
@@ -61,20 +61,20 @@ class PageReader:
             StoppedError: the file was replaced or restored, or is damaged.
         """
         with ThreadPoolExecutor(1, thread_name_prefix="read") as executor:
-            look = self._look(offset)
+            poll = self._poll(offset)
             while True:
-                if look.page is not None:
-                    offset = offset.moved_to(look.page.last_id, look.page.last_event_id)
-                if look.has_more:
-                    next_look = executor.submit(self._look, offset)
-                    yield look
-                    look = next_look.result()
+                if poll.page is not None:
+                    offset = offset.moved_to(poll.page.last_id, poll.page.last_event_id)
+                if poll.has_more:
+                    next_poll = executor.submit(self._poll, offset)
+                    yield poll
+                    poll = next_poll.result()
                 else:
-                    yield look
+                    yield poll
                     pause()
-                    look = self._look(offset)
+                    poll = self._poll(offset)
 
-    def _look(self, after: SourceOffset) -> Look:
+    def _poll(self, after: SourceOffset) -> Poll:
         file, identity = self._file, self._identity
         with file.snapshot():
             if file.identities() != self._identities:
@@ -85,7 +85,7 @@ class PageReader:
             if after.transaction_id < end:
                 page = file.page(identity, after.transaction_id, self._page_rows, self._max_row_bytes)
         has_more = page is not None and page.last_id < end
-        return Look(page, newest_id, has_more)
+        return Poll(page, newest_id, has_more)
 
 
 def checked_identities(file: BotFile, stream: str, known: Mapping[str, SourceOffset]) -> list[Identity]:

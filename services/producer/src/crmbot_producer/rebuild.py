@@ -14,7 +14,7 @@ from crmbot_producer.reader import checked_identities
 from crmbot_producer.settings import RecoverySettings
 from crmbot_producer.shared_rows import SharedRows, compare, warehouse_rows
 from crmbot_producer.source_offset import SentRow, SourceOffset, newest_sent, to_close
-from crmbot_producer.spread import Place, chosen_partitions, first_that_comes_twice
+from crmbot_producer.spread import Place, chosen_partitions, first_duplicate
 from crmbot_producer.sqlite import BotFile, Identity
 from crmbot_producer.tail import newest_in_kafka
 
@@ -178,7 +178,7 @@ class Rebuild:
             cursor.itersize = _ROWS_FETCHED
             cursor.execute(query, (identity.source_id, after, identity.ends_at))
             loaded = ((row, lead_id.encode(), partition) for row, lead_id, partition in cursor)
-            twice = first_that_comes_twice(loaded, partitions, self._last_ids(identity.source_id))
+            twice = first_duplicate(loaded, partitions, self._last_ids(identity.source_id))
         if twice is not None:
             raise StoppedError(
                 f"row {twice} of source {identity.source_id} would be loaded again: it does not lie as with "

@@ -72,7 +72,7 @@ class ProducerRun:
         except TransientError:
             self._stuck.progressed()  # the backlog is unknown
         else:
-            self._stuck.look(newest, reason)
+            self._stuck.check(newest, reason)
 
     def _session(self) -> None:
         settings = self._settings
@@ -144,20 +144,20 @@ class ProducerRun:
         is_present: bool,
     ) -> None:
         """Send an identity's rows, and keep polling for more if it is the file's present one."""
-        with closing(reader.looks(offset, self._pause)) as looks:
-            for look in looks:
+        with closing(reader.polls(offset, self._pause)) as polls:
+            for poll in polls:
                 if self._stop.is_set():
                     return
                 self.health.beat()
-                if look.page is not None:
-                    offset = self._send_page(sender, chained(look.page, offset, partitions))
-                if not is_present and not look.has_more:
+                if poll.page is not None:
+                    offset = self._send_page(sender, chained(poll.page, offset, partitions))
+                if not is_present and not poll.has_more:
                     return
                 self.health.set_ready()
                 self._backoff.reset()
                 self._stuck.progressed()
                 metrics.LAST_ID.labels(*self._labels).set(offset.transaction_id)
-                metrics.BACKLOG_ROWS.labels(*self._labels).set(look.newest_id - offset.transaction_id)
+                metrics.BACKLOG_ROWS.labels(*self._labels).set(poll.newest_id - offset.transaction_id)
 
     def _pause(self) -> None:
         self._stop.wait(self._settings.poll_seconds)

@@ -50,7 +50,7 @@ def _fitting(numbers: set[int], place: Place) -> set[int]:
     return {number for number in numbers if partitions_of([lead], number) == [partition]}
 
 
-def first_that_comes_twice(
+def first_duplicate(
     loaded: Iterable[tuple[int, bytes, int]], partitions: int, last_ids: Mapping[int, int]
 ) -> int | None:
     """Return the first loaded row that would be loaded again with this number of partitions.

@@ -18,7 +18,7 @@ _REACH = 1_000  # offsets per partition of the first read
 _REACH_FACTOR = 100  # factor for the next read of partitions without a result
 
 
-class Told(NamedTuple):
+class SentMessage(NamedTuple):
     """A message in its own partition; `row` is None if the message lacks the complete event_id."""
 
     partition: int
@@ -67,20 +67,20 @@ def newest_in_kafka(
         places = _starts(kafka, topic, unresolved, reach)
         unresolved -= {place.partition for place, is_all in places if is_all}
         with closing(_messages_from(kafka, [place for place, _ in places])) as messages:
-            for told in messages:
-                unresolved.discard(told.partition)
-                row = sent_row(told, identities, file.event_id)
+            for message in messages:
+                unresolved.discard(message.partition)
+                row = sent_row(message, identities, file.event_id)
                 if row is not None:
-                    newest[told.source_id] = max(row, newest.get(told.source_id, row))
+                    newest[message.source_id] = max(row, newest.get(message.source_id, row))
         reach *= _REACH_FACTOR
     return newest
 
 
 def sent_row(
-    told: Told, identities: Mapping[str, Identity], event_id_of: Callable[[int], str | None]
+    message: SentMessage, identities: Mapping[str, Identity], event_id_of: Callable[[int], str | None]
 ) -> SentRow | None:
     """Return the message's row if the file has it under the same identity, otherwise None."""
-    identity, row = identities.get(told.source_id), told.row
+    identity, row = identities.get(message.source_id), message.row
     if identity is None or row is None or not identity.starts_after < row.transaction_id <= identity.ends_at:
         return None
     return row if event_id_of(row.transaction_id) == row.event_id else None
@@ -98,15 +98,17 @@ def _starts(
     return [(place, place.offset == earliest[topic, place.partition]) for place in places]
 
 
-def _messages_from(kafka: Mapping[str, str], starts: list[TopicPartition]) -> Generator[Told, None, None]:
+def _messages_from(
+    kafka: Mapping[str, str], starts: list[TopicPartition]
+) -> Generator[SentMessage, None, None]:
     """Yield the messages from `starts` on that are in their own partition."""
     with closing(committed_messages(kafka, starts)) as messages:
         for message in messages:
-            if told := _parsed(message):
-                yield told
+            if sent := _parsed(message):
+                yield sent
 
 
-def _parsed(message: Message) -> Told | None:
+def _parsed(message: Message) -> SentMessage | None:
     value, partition = message.value(), message.partition()
     fields = fields_of(None if value is None else bytes(value))
     source_id, transaction_id = fields.get("source_id"), fields.get("transaction_id")
@@ -114,5 +116,5 @@ def _parsed(message: Message) -> Told | None:
         return None
     event_id = event_id_in(fields)
     if type(transaction_id) is not int or event_id is None:
-        return Told(partition, source_id, None)
-    return Told(partition, source_id, SentRow(transaction_id, event_id))
+        return SentMessage(partition, source_id, None)
+    return SentMessage(partition, source_id, SentRow(transaction_id, event_id))

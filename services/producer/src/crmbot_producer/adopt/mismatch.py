@@ -25,10 +25,10 @@ class Mismatch(NamedTuple):
     """One line of the report: the problem, and the SQL or the instruction that fixes it."""
 
     problem: str
-    mend: str
+    fix: str
 
     def __str__(self) -> str:
-        return f"{self.problem}; {self.mend}"
+        return f"{self.problem}; {self.fix}"
 
 
 class Wrong(NamedTuple):
