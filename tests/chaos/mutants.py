@@ -281,7 +281,7 @@ MUTANTS = (
             Edit(
                 f"{_CONSUMER}/kafka.py",
                 "        positions = {}",
-                "        for place in consumer.committed(partitions, timeout=10):\n"
+                "        for place in self._consumer.committed(partitions, timeout=10):\n"
                 "            if place.offset > 0:\n"
                 "                ledger[place.partition] = Position(identity, place.offset)\n"
                 "        positions = {}",
