@@ -160,11 +160,14 @@ class Pipeline:
             (self.data / name).unlink(missing_ok=True)
         shutil.copy(backup, self.data / "actions.db")
 
-    def recreate(self, topic: str) -> None:
-        """Delete a topic and create it again."""
+    def recreate(self, *topics: str) -> None:
+        """Delete topics and create them again."""
         admin = AdminClient({"bootstrap.servers": self.bootstrap})
-        admin.delete_topics([topic])[topic].result(30)
-        wait_until(lambda: topic not in admin.list_topics(timeout=10).topics, "the topic is deleted")
+        for deletion in admin.delete_topics(list(topics)).values():
+            deletion.result(30)
+        wait_until(
+            lambda: not admin.list_topics(timeout=10).topics.keys() & set(topics), "the topics are deleted"
+        )
         self.check_output("crmbot-producer", "topics")
 
     def audit(self, wait: float = 30) -> dict[str, Any]:

@@ -92,6 +92,11 @@ def test_a_recreated_topic_is_adopted_and_its_chains_continue(pipeline: Pipeline
     assert stopped.exit_code() == 3
     assert "crmbot-consumer adopt-topic --stream actions" in stopped.log.read_text()
     assert "partition 0 resumes at offset 0" in pipeline.check_output(*ADOPT)
+    pipeline.query(  # as by resend, which needs a bot
+        "INSERT INTO crm_bot_resends (topic, kafka_partition, log_epoch, source_id, up_to_offset) "
+        "SELECT %s, number, 1, gen_random_uuid(), 0 FROM generate_series(0, 2) AS number",
+        topic(pipeline),
+    )
     pipeline.consume("actions")
     wait_until(lambda: sorted(loaded_ids(pipeline)) == [1, 3, 5], "the new rows are loaded")
     assert [value for _, _, value in rejects(pipeline)] == [bad, worse]

@@ -10,7 +10,7 @@ import pytest
 from confluent_kafka import Producer, TopicPartition
 
 from crmbot_core import ledger
-from crmbot_core.contracts import ACTIONS
+from crmbot_core.contracts import ACTIONS, NATURE
 from crmbot_core.errors import StoppedError
 from crmbot_core.kafka import LATEST, STATE_TOPIC, admin_client, offsets
 from crmbot_core.ledger import Position
@@ -298,6 +298,41 @@ def test_a_recreated_topic_is_adopted_and_refilled(pipeline: Pipeline) -> None:
     pipeline.check_output(*ADOPT_TOPIC)
     assert "adopt-topic" not in pipeline.check_output(*RESEND)
     pipeline.run_bot()
+    load_all(pipeline)
+
+
+@pytest.mark.parametrize("partitions", [2, 3, 6])
+def test_a_rebuilt_cluster_loads_nothing_twice_whatever_its_number_of_partitions(
+    pipeline: Pipeline, partitions: int
+) -> None:
+    pipeline.backfill(500)
+    load_all(pipeline)
+    run_bot(pipeline)
+    pipeline.send_all()  # not loaded
+    pipeline.extra["PARTITIONS"] = str(partitions)
+    pipeline.recreate(STATE_TOPIC, ACTIONS.topic(pipeline.mrf), NATURE.topic(pipeline.mrf))
+    pipeline.send_all()  # knows of no earlier rows, and sends all of them
+    for command, words in (
+        (ADOPT_TOPIC, "the topic was deleted and recreated"),
+        (RESEND, "the topic was adopted, but the producer's records do not fit it yet"),
+    ):
+        assert_stopped(pipeline.consume("actions"), words, " ".join(command))
+        pipeline.check_output(*command)
+    load_all(pipeline)
+    run_bot(pipeline)
+    load_all(pipeline)
+
+
+def test_a_topic_that_was_adopted_is_not_loaded_before_the_records_fit_it(pipeline: Pipeline) -> None:
+    pipeline.backfill(500)
+    load_all(pipeline)
+    pipeline.recreate(STATE_TOPIC, ACTIONS.topic(pipeline.mrf))
+    pipeline.check_output(*ADOPT_TOPIC)
+    pipeline.extra["PARTITIONS"] = "6"
+    pipeline.check_output("crmbot-producer", "topics")
+    pipeline.send_all()
+    assert_stopped(pipeline.consume("actions"), "the topic was adopted", " ".join(RESEND))
+    pipeline.check_output(*RESEND)
     load_all(pipeline)
 
 

@@ -233,6 +233,26 @@ def test_a_replaced_file_is_opened_again(bot: sqlite3.Connection, file: BotFile,
         pass
 
 
+def test_a_copy_written_over_the_file_is_noticed(
+    bot: sqlite3.Connection, file: BotFile, tmp_path: Path
+) -> None:
+    path = tmp_path / "actions.db"
+    bot.execute("PRAGMA journal_mode = WAL")
+    add(bot)
+    bot.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    copy = path.read_bytes()
+    for rows in (1, 2):
+        with file.snapshot():
+            assert file.newest_id() == rows
+        add(bot)
+    bot.close()
+    path.write_bytes(copy)
+    for suffix in ("-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink()
+    with pytest.raises(TransientError, match="is not the file that was opened"), file.snapshot():
+        pass
+
+
 def test_a_view_may_have_null_in_required_columns(bot: sqlite3.Connection, file: BotFile) -> None:
     """View columns cannot be NOT NULL: the consumer rejects such a row, and it blocks no other."""
     add(bot, event_id="1")

@@ -64,6 +64,7 @@ _ORDER = """
           AND source_id = %(source_id)s::uuid AND up_to_offset = %(up_to)s
     )
 """
+_RESENT = "SELECT DISTINCT kafka_partition, log_epoch FROM crm_bot_resends WHERE topic = %s"
 _LOSSES = """
     SELECT source_id::text, after_id, up_to_id FROM crm_bot_losses WHERE topic = %s AND kafka_partition = %s
 """
@@ -74,7 +75,13 @@ _FOREIGN = """
     ) decisions
     WHERE is_foreign
 """
-_DECLARE = "INSERT INTO crm_bot_foreign_sources (topic, source_id, is_foreign) VALUES (%s, %s, %s)"
+# Later than every earlier decision, whatever the server's clock says.
+_DECLARE = """
+    INSERT INTO crm_bot_foreign_sources (topic, source_id, is_foreign, decided_at)
+    SELECT %(topic)s, %(source_id)s::uuid, %(is_foreign)s,
+           greatest(clock_timestamp(), max(decided_at) + interval '1 microsecond')
+    FROM crm_bot_foreign_sources WHERE topic = %(topic)s AND source_id = %(source_id)s::uuid
+"""
 _LOSS = """
     INSERT INTO crm_bot_losses (topic, kafka_partition, source_id, after_id, up_to_id)
     VALUES (%s, %s, %s, %s, %s)
@@ -135,7 +142,10 @@ class Break(NamedTuple):
 
 
 class Order(NamedTuple):
-    """Resend order: a source's messages behind a gap and below offset `up_to` will be sent again."""
+    """Resend order: a source's messages behind a gap and below offset `up_to` will be sent again.
+
+    In an epoch that `adopt-topic` has begun, all its messages below that offset will.
+    """
 
     partition: int
     log_epoch: int
@@ -197,6 +207,25 @@ def resend_orders(connection: Connection, topic: str, partition: int, log_epoch:
     return dict(connection.execute(_ORDERS, (topic, partition, log_epoch)).fetchall())
 
 
+def unresent(connection: Connection, topic: str, known: Mapping[int, Position]) -> list[int]:
+    """Return the partitions that were adopted and have no resend order since.
+
+    What Kafka has of them must not be loaded: after a loss the producer may have begun anew, and may spread
+    rows over another number of partitions.
+
+    Args:
+        connection: the warehouse.
+        topic: the topic.
+        known: positions by partition.
+    """
+    ordered = set(connection.execute(_RESENT, (topic,)).fetchall())
+    return [
+        partition
+        for partition, position in sorted(known.items())
+        if position.log_epoch and (partition, position.log_epoch) not in ordered
+    ]
+
+
 def order_resend(connection: Connection, topic: str, orders: Iterable[Order]) -> None:
     """Insert the orders that do not exist yet."""
     for order in orders:
@@ -225,7 +254,7 @@ def foreign_sources(connection: Connection, topic: str) -> set[str]:
 
 def declare_foreign(connection: Connection, topic: str, source_id: str, *, is_foreign: bool) -> None:
     """Record that a source belongs to no bot, or that it does after all."""
-    connection.execute(_DECLARE, (topic, source_id, is_foreign))
+    connection.execute(_DECLARE, {"topic": topic, "source_id": source_id, "is_foreign": is_foreign})
 
 
 def _row(topic: str, entry: Entry) -> dict[str, object]:

@@ -130,10 +130,22 @@ def snapshot(settings: WarehouseSettings, *, is_read_only: bool = False) -> Iter
     Raises the errors of `connect` and `translated_errors`.
     """
     with translated_errors(), connect(settings) as connection:
-        connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         connection.read_only = is_read_only
-        with connection.transaction():
+        with one_snapshot(connection):
             yield connection
+
+
+@contextmanager
+def one_snapshot(connection: Connection) -> Iterator[None]:
+    """Run the block in a REPEATABLE READ transaction: all reads see one snapshot."""
+    before = connection.isolation_level
+    connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+    try:
+        with connection.transaction():
+            yield
+    finally:
+        if not connection.closed:
+            connection.isolation_level = before
 
 
 def is_greenplum(connection: Connection) -> bool:

@@ -17,6 +17,8 @@ def adopt_topic(settings: TopicSettings, kafka: Mapping[str, str]) -> dict[int, 
     """Start a new epoch in each partition whose log was recreated or lost its newest messages.
 
     An empty batch closes the old epoch, so that a consumer cannot load messages that it still holds from it.
+    If the topic was recreated, partitions that were never loaded get an epoch, too. Consumers load nothing of
+    a new epoch before `crmbot-producer resend` has fitted the producer's records to it.
 
     Returns:
         By partition, the offset at which loading resumes: the earliest offset of a recreated log, the end of
@@ -41,10 +43,14 @@ def adopt_topic(settings: TopicSettings, kafka: Mapping[str, str]) -> dict[int, 
         if not starts:
             raise ConfigurationError(f"nothing to adopt: the ledger fits {topic} as it is")
         entries = [Entry(partition, known[partition].next_offset, known[partition]) for partition in starts]
+        if any(position.topic_id != identity for position in known.values()):
+            new = [place.partition for place in places if place.partition not in known]
+            starts |= {partition: earliest[topic, partition] for partition in new}
+            known |= {partition: Position(identity, 0) for partition in new}
         for partition, start in starts.items():
             old = known[partition]
-            new = replace(old, topic_id=identity, next_offset=start, log_epoch=old.log_epoch + 1)
-            entries.append(Entry(partition, ADOPTED, new))
+            end = replace(old, topic_id=identity, next_offset=start, log_epoch=old.log_epoch + 1)
+            entries.append(Entry(partition, ADOPTED, end))
         ledger.insert(connection, topic, entries)
     return starts
 

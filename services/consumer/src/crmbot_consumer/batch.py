@@ -82,7 +82,7 @@ class Preparation:
         end = replace(start, next_offset=max(last + 1, read_to))
         checked = self.checked(partition, messages)
         orders = orders or Orders()
-        if not checked.reasons and (last_ids := self._one_chain(checked.rows, start, orders)):
+        if not checked.reasons and (last_ids := self._one_chain(checked.rows, start, first, orders)):
             return PartitionBatch(
                 partition, start, replace(end, last_ids=last_ids), checked.rows, messages.offsets
             )
@@ -131,16 +131,19 @@ class Preparation:
             suspects=(),
         )
 
-    def _one_chain(self, rows: Sequence[Row], start: Position, orders: Orders) -> dict[str, int] | None:
+    def _one_chain(
+        self, rows: Sequence[Row], start: Position, first: int, orders: Orders
+    ) -> dict[str, int] | None:
         """Return the chains' ends if all rows are the next links of one source's chain, otherwise None.
 
-        Compares texts, because the contract allows only one spelling of a number.
+        `first` is the offset of the first row. Compares texts, because the contract allows only one spelling
+        of a number.
         """
         sources = {row[self._source] for row in rows}
         if len(sources) != 1:
             return None
         source = sources.pop().decode()
-        if source in orders.foreign:
+        if source in orders.foreign or (start.log_epoch and first < orders.resends.get(source, 0)):
             return None
         texts = [row[self._id] for row in rows]
         last = start.last_ids.get(source, 0)

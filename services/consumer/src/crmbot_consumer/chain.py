@@ -48,7 +48,8 @@ class Orders:
     """Operators' decisions for a partition.
 
     Attributes:
-        resends: by source_id, the offset below which messages behind a gap will be sent again.
+        resends: by source_id, the offset below which messages behind a gap will be sent again, and all
+            messages if the log was adopted.
         losses: accepted gaps: (source_id, gap).
         foreign: sources that belong to no bot.
     """
@@ -65,6 +66,7 @@ class Chains:
         self.last_ids = dict(start.last_ids)
         self.gaps = dict(start.gaps)
         self._orders = orders
+        self._is_adopted = start.log_epoch > 0
 
     def verdict(self, link: Link, offset: int) -> Verdict:
         """Classify a message without changing the state."""
@@ -72,13 +74,16 @@ class Chains:
         previous = link.previous_id
         if link.source_id in self._orders.foreign:
             return Verdict.FOREIGN
+        is_resent = offset < self._orders.resends.get(link.source_id, 0)
+        if is_resent and self._is_adopted:
+            return Verdict.SUPERSEDED
         if link.transaction_id <= last:
             return Verdict.SEEN if self._gap_before(link) is None else Verdict.FILLER
         if previous is None or previous < last:
             return Verdict.FOREIGN
         if previous == last:
             return Verdict.NEXT
-        if offset < self._orders.resends.get(link.source_id, 0):
+        if is_resent:
             return Verdict.SUPERSEDED
         is_accepted = (link.source_id, (last, previous)) in self._orders.losses
         return Verdict.NEXT if is_accepted else Verdict.GAP

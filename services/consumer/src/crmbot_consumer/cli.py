@@ -136,7 +136,7 @@ def accept_source_command(stream: str | None, source_id: UUID) -> None:
     settings = load(TopicSettings, stream=stream)
     accept_source(settings, str(source_id))
     click.echo(
-        f"messages of source {source_id} are loaded once the consumers restart "
+        f"messages of source {source_id} are loaded once the consumers restart; those that became dead "
         f"letters come with: crmbot-producer resend --stream {settings.stream}"
     )
 
@@ -146,8 +146,8 @@ def accept_source_command(stream: str | None, source_id: UUID) -> None:
 def adopt_topic_command(stream: str | None) -> None:
     """Load a topic that was recreated, or that lost its newest messages.
 
-    The chains of the sources resume where they ended, so nothing is loaded twice. `crmbot-producer resend`
-    sends again what is missing then.
+    The chains of the sources resume where they ended, so nothing is loaded twice. Consumers wait for
+    `crmbot-producer resend`, which sends again what is missing, and only load what it sends.
     """
     starts = adopt_topic(load(TopicSettings, stream=stream), checked_settings())
     for partition, offset in sorted(starts.items()):

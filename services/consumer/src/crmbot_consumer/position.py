@@ -27,8 +27,8 @@ def checked_position(
         raise StoppedError(
             f"{place}: the topic was deleted and recreated (its id is {topic_id}, the ledger has "
             f"{position.topic_id}), so its offsets refer to other messages. To load the new topic: "
-            f"crmbot-consumer adopt-topic --stream {stream}; then, to have missing rows sent again: "
-            f"crmbot-producer resend --stream {stream}"
+            f"crmbot-consumer adopt-topic --stream {stream}; then, to fit the producer's records to it and "
+            f"have missing rows sent again: crmbot-producer resend --stream {stream}"
         )
     if position.next_offset < earliest:
         raise StoppedError(
@@ -41,7 +41,7 @@ def checked_position(
         raise StoppedError(
             f"{place}: data loss: everything below offset {position.next_offset} was loaded, but Kafka ends "
             f"at {latest}: it lost its newest messages. To resume there: crmbot-consumer adopt-topic "
-            f"--stream {stream}; then, to have missing rows sent again: crmbot-producer resend "
-            f"--stream {stream}"
+            f"--stream {stream}; then, to fit the producer's records to it and have missing rows sent again: "
+            f"crmbot-producer resend --stream {stream}"
         )
     return position

@@ -16,7 +16,7 @@ from crmbot_core.contracts.digest import warehouse_digest
 from crmbot_core.errors import ConfigurationError, StoppedError
 from crmbot_core.ledger import Position
 from crmbot_core.settings import WarehouseSettings
-from crmbot_core.warehouse import Connection, connect, translated_errors
+from crmbot_core.warehouse import Connection, connect, one_snapshot, translated_errors
 
 _REJECTS = """
     INSERT INTO crm_bot_rejects (topic, kafka_partition, log_epoch, kafka_offset, reason, source_id,
@@ -129,15 +129,30 @@ class Warehouse:
         return int(ended)
 
     def positions(self, partitions: Iterable[int]) -> dict[int, Position]:
-        """Return the ledger's position of each partition, except those never loaded.
+        """Return the ledger's position of each partition, none if nothing of the topic was ever loaded.
+
+        A partition that was never loaded starts at offset 0 of the topic that was loaded.
 
         Raises:
-            StoppedError: the newest rows in the table and the rejects are not those in the ledger.
+            StoppedError: the newest rows in the table and the rejects are not those in the ledger, or the
+                topic was adopted and what the warehouse lacks was not sent again.
         """
         numbers = list(partitions)
         connection = self._connected()
-        with translated_errors():
+        with translated_errors(), one_snapshot(connection):
             found = ledger.positions(connection, self._topic, numbers)
+            known = found
+            if new := [number for number in numbers if number not in found]:
+                loaded = ledger.partitions(connection, self._topic)
+                known = ledger.positions(connection, self._topic, loaded)
+                if known:
+                    topic_id = next(iter(known.values())).topic_id
+                    found |= {number: Position(topic_id, 0) for number in new}
+            if adopted := ledger.unresent(connection, self._topic, known):
+                raise StoppedError(
+                    f"{self._topic} partition {adopted[0]}: the topic was adopted, but the producer's "
+                    f"records do not fit it yet: crmbot-producer resend --stream {self._topic.split('_')[2]}"
+                )
             query = sql.SQL(_NEWEST_IDS).format(table=self._table)
             values = {"partitions": numbers, "topic": self._topic}
             for partition, source_id, newest in connection.execute(query, values):
@@ -146,8 +161,8 @@ class Warehouse:
                     loser = "the ledger" if newest > last else self._topic
                     raise StoppedError(
                         f"{self._topic} partition {partition}: {loser} has lost rows: the newest row of "
-                        f"source {source_id} is {newest}, the ledger says {last}. Restore crm_bot_ledger and "
-                        "the table from the same moment: 'The warehouse has lost rows' in docs/operations.md"
+                        f"source {source_id} is {newest}, the ledger says {last}. Restore all crm_bot_ "
+                        "tables from the same moment: 'The warehouse has lost rows' in docs/operations.md"
                     )
         return found
 

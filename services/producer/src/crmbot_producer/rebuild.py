@@ -1,6 +1,6 @@
 """Rebuilds a producer's records from the file, the warehouse and Kafka."""
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from itertools import chain
 
@@ -39,6 +39,7 @@ class Rebuild:
         connection: the warehouse, in a transaction with one snapshot.
         positions: the position of each partition in that snapshot.
         found: the topic's number of partitions.
+        adopted: partitions of which the resend supersedes all messages.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class Rebuild:
         connection: Connection,
         positions: Mapping[int, Position],
         found: int,
+        adopted: Collection[int] = (),
     ) -> None:
         self._settings = settings
         self._kafka = kafka
@@ -56,6 +58,7 @@ class Rebuild:
         self._connection = connection
         self._positions = positions
         self._found = found
+        self._adopted = adopted
         self._table = sql.Identifier(settings.contract.table(settings.mrf))
 
     def records(
@@ -148,7 +151,7 @@ class Rebuild:
         return partitions
 
     def _unread(self, sources: Sequence[str]) -> Generator[Place, None, None]:
-        """Yield lead and partition of the sources' unloaded messages in Kafka."""
+        """Yield lead and partition of the sources' messages in Kafka that may still be loaded."""
         names = [f'"source_id":"{source_id}"'.encode() for source_id in sources]
         messages = committed_beyond(
             self._kafka, self._settings.topic, self._found, self._positions, lost_too=True
@@ -156,7 +159,7 @@ class Rebuild:
         with closing(messages):
             for message in messages:
                 key, value, partition = message.key(), message.value(), message.partition()
-                if key is None or value is None or partition is None:
+                if key is None or value is None or partition is None or partition in self._adopted:
                     continue
                 lead, text = bytes(key), bytes(value)
                 # Copies that others wrote to other partitions say nothing.

@@ -33,7 +33,8 @@ def resend(settings: RecoverySettings, kafka: Mapping[str, str], wanted: int | N
 
     A running producer is fenced and exits with 3. Resend orders make the consumers skip the messages that are
     behind a gap in Kafka now, because they will be sent again; then the records are committed. A gap of a
-    former source of which nothing is missing is a forgery: the orders cover it too.
+    former source of which nothing is missing is a forgery: the orders cover it too. In a topic that was
+    adopted, they cover all of the file's messages that Kafka has now: none of them is loaded.
 
     Args:
         settings: the file and the warehouse.
@@ -56,14 +57,18 @@ def resend(settings: RecoverySettings, kafka: Mapping[str, str], wanted: int | N
             ends = offsets(admin_client(kafka), places, LATEST)
             with snapshot(settings, is_read_only=True) as connection:
                 positions = checked_positions(connection, kafka, topic, found)
-                rebuild = Rebuild(settings, kafka, file, connection, positions, found)
+                adopted = ledger.unresent(connection, topic, positions)
+                rebuild = Rebuild(settings, kafka, file, connection, positions, found, adopted)
                 recorded = sender.offsets()
                 records, partitions = rebuild.records(identities, recorded, wanted)
+                # Of a topic that had more partitions; a later one may have them again.
+                absent = [n for n in ledger.partitions(connection, topic) if n >= found]
+                positions |= ledger.positions(connection, topic, absent)
             present = [identity.source_id for identity in identities]
             former = [record for source_id, record in recorded.items() if source_id not in present]
             orders = []
-            for (_, number), end in sorted(ends.items()):
-                position = positions.get(number, _NEVER_LOADED)
+            for number in sorted({*range(found), *positions}):
+                position, end = positions.get(number, _NEVER_LOADED), ends.get((topic, number), 0)
                 superseded = present + complete_sources(former, number, position)
                 orders += [Order(number, position.log_epoch, source_id, end) for source_id in superseded]
             with connect(settings) as connection, translated_errors(), connection.transaction():

@@ -76,6 +76,7 @@ class BotFile:
             )
             self._connection.text_factory = bytes
             self._inode = path.stat().st_ino
+            self._wal_index: int | None = None  # inode of the WAL's index that this connection uses
             self._page_query = PageQuery(stream)
             self._digest_sql = _digest_sql(stream)
 
@@ -209,10 +210,23 @@ class BotFile:
         return int(row[0] or 0) if row else 0
 
     def _was_replaced(self) -> bool:
+        """Return whether the file was replaced, or overwritten by a copy and its WAL removed.
+
+        SQLite never removes the WAL's index while a connection is open. If somebody else does, this
+        connection keeps the old one, in which newer rows never appear.
+        """
         try:
-            return self.path.stat().st_ino != self._inode
+            if self.path.stat().st_ino != self._inode:
+                return True
         except FileNotFoundError:
             return True
+        try:
+            index = self.path.with_name(f"{self.path.name}-shm").stat().st_ino
+        except FileNotFoundError:
+            index = None
+        if self._wal_index is None:
+            self._wal_index = index
+        return index != self._wal_index
 
     def _errors(self) -> AbstractContextManager[None]:
         return reading(self.path)
