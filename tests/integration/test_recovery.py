@@ -307,7 +307,7 @@ def test_a_rebuilt_cluster_loads_nothing_twice_whatever_its_number_of_partitions
 ) -> None:
     pipeline.backfill(500)
     load_all(pipeline)
-    run_bot(pipeline)
+    pipeline.run_bot()
     pipeline.send_all()  # not loaded
     pipeline.extra["PARTITIONS"] = str(partitions)
     pipeline.recreate(STATE_TOPIC, ACTIONS.topic(pipeline.mrf), NATURE.topic(pipeline.mrf))
@@ -319,7 +319,7 @@ def test_a_rebuilt_cluster_loads_nothing_twice_whatever_its_number_of_partitions
         assert_stopped(pipeline.consume("actions"), words, " ".join(command))
         pipeline.check_output(*command)
     load_all(pipeline)
-    run_bot(pipeline)
+    pipeline.run_bot()
     load_all(pipeline)
 
 
