@@ -20,10 +20,11 @@ GAP = ", but the last one loaded is "
 OVERTAKEN = "retention deleted the messages between"
 SHORTER = "it lost its newest messages"
 RECREATED = "the topic was deleted and recreated"
+ADOPTED = "the topic was adopted"
 STATE_LOST = "has no record of what was sent"
 RECORDS_LOST = "the newest records were lost"
 FENCED = "fenced by another producer"
-STOP_REASONS = (RESTORED, GAP, OVERTAKEN, SHORTER, RECREATED, STATE_LOST, RECORDS_LOST, FENCED)
+STOP_REASONS = (RESTORED, GAP, OVERTAKEN, SHORTER, RECREATED, ADOPTED, STATE_LOST, RECORDS_LOST, FENCED)
 
 _COMMAND = re.compile(r"crmbot-(?:producer|consumer)(?: [\w-]+)+")
 _TRIES = 5

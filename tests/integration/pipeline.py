@@ -170,6 +170,15 @@ class Pipeline:
         )
         self.check_output("crmbot-producer", "topics")
 
+    def order_resend(self, topic: str) -> None:
+        """Record what `resend` does after `adopt-topic`, for messages that no bot's file has."""
+        self.query(
+            "INSERT INTO crm_bot_resends (topic, kafka_partition, log_epoch, source_id, up_to_offset) "
+            "SELECT topic, kafka_partition, max(log_epoch), gen_random_uuid(), 0 FROM crm_bot_ledger "
+            "WHERE topic = %s GROUP BY topic, kafka_partition",
+            topic,
+        )
+
     def audit(self, wait: float = 30) -> dict[str, Any]:
         """Return the audit's result, after checking that the exit code agrees."""
         done = self.run("crmbot-producer", "audit", "--json", "--wait", str(wait))

@@ -92,11 +92,7 @@ def test_a_recreated_topic_is_adopted_and_its_chains_continue(pipeline: Pipeline
     assert stopped.exit_code() == 3
     assert "crmbot-consumer adopt-topic --stream actions" in stopped.log.read_text()
     assert "partition 0 resumes at offset 0" in pipeline.check_output(*ADOPT)
-    pipeline.query(  # as by resend, which needs a bot
-        "INSERT INTO crm_bot_resends (topic, kafka_partition, log_epoch, source_id, up_to_offset) "
-        "SELECT %s, number, 1, gen_random_uuid(), 0 FROM generate_series(0, 2) AS number",
-        topic(pipeline),
-    )
+    pipeline.order_resend(topic(pipeline))
     pipeline.consume("actions")
     wait_until(lambda: sorted(loaded_ids(pipeline)) == [1, 3, 5], "the new rows are loaded")
     assert [value for _, _, value in rejects(pipeline)] == [bad, worse]
@@ -137,6 +133,7 @@ def test_a_log_that_lost_its_newest_messages_is_adopted(pipeline: Pipeline) -> N
     assert stopped.exit_code() == 3
     assert "it lost its newest messages" in stopped.log.read_text()
     assert "partition 0 resumes at offset 2" in pipeline.check_output(*ADOPT)
+    pipeline.order_resend(topic(pipeline))
     send(pipeline.bootstrap, topic(pipeline), [action(pipeline.mrf, number) for number in (3, 4, 5)])
     pipeline.consume("actions")
     wait_until(lambda: sorted(loaded_ids(pipeline)) == [1, 2, 3, 4, 5], "the new row is loaded")

@@ -354,10 +354,12 @@ def test_ledger_rows_of_an_adoption_are_not_folded(pipeline: Pipeline, batches: 
     pipeline.recreate(topic(pipeline))
     pipeline.check_output(*ADOPT)
     age(pipeline)
-    closing_row, adopting_row = batch_rows(pipeline)[-2:]
+    adoption = batch_rows(pipeline)[-4:]
+    assert [row[:3] for row in adoption] == [(0, 0, OLD), (0, 1, -1), (1, 1, -1), (2, 1, -1)]
     pipeline.check_output(*MAINTAIN)
     rows = batch_rows(pipeline)
-    assert (len(rows), rows[-2:]) == (WINDOW + 1, [closing_row, adopting_row])
+    assert (len(rows), rows[-4:]) == (WINDOW + 3, adoption)
+    pipeline.order_resend(topic(pipeline))
     send(pipeline.bootstrap, topic(pipeline), [action(pipeline.mrf, number) for number in (OLD, OLD + 1)])
     pipeline.consume("actions")
     wait_until(lambda: OLD + 1 in loaded_ids(pipeline), "the chain continues")

@@ -510,6 +510,32 @@ def test_a_file_restored_from_before_its_newest_identity(pipeline: Pipeline) -> 
     load_all(pipeline)
 
 
+def test_a_copy_taken_between_a_restore_and_its_new_source_is_restored(pipeline: Pipeline) -> None:
+    pipeline.backfill(400)
+    load_all(pipeline)
+    older, start = pipeline.back_up("older.db"), newest_id(pipeline)
+    pipeline.run_bot()
+    load_all(pipeline)
+    pipeline.restore(older)
+    pipeline.run_bot()
+    between, end = pipeline.back_up("between.db"), newest_id(pipeline)
+    pipeline.check_output(*NEW_SOURCE)
+    first, second = identities(pipeline)
+    pipeline.run_bot()
+    load_all(pipeline)
+
+    pipeline.restore(between)
+    pipeline.run_bot()
+    assert_stopped(pipeline.produce("actions"), "crmbot-producer new-source")
+    assert f"rows after {end} belong" in pipeline.check_output(*NEW_SOURCE)
+    assert [(source, after) for source, after, _ in identities(pipeline)[:2]] == [
+        (first[0], 0),
+        (second[0], start),
+    ]
+    assert [after for _, after, _ in identities(pipeline)[2:]] == [end]
+    load_all(pipeline)
+
+
 def test_unknown_sources_are_named(pipeline: Pipeline) -> None:
     restore_older_copy(pipeline)
     sender = PageSender(

@@ -11,7 +11,7 @@ from crmbot_core.errors import ConfigurationError, TransientError
 from crmbot_producer.settings import RecoverySettings
 from crmbot_producer.source_offset import SourceOffset, to_close
 from crmbot_producer.sqlite import BotFile, Identity
-from crmbot_producer.sqlite_identity import Plan, add_identity
+from crmbot_producer.sqlite_identity import Former, Plan, add_identity
 
 OLD = "5f1c9a4e-0b57-4d4e-9d0c-6d6f3f0f2a11"
 FORMER = "6f1c9a4e-0b57-4d4e-9d0c-6d6f3f0f2a12"
@@ -65,11 +65,20 @@ def test_a_file_restored_to_its_very_start_keeps_the_old_identity_without_rows(
 
 
 def test_former_sources_are_identities_without_rows_before_the_new_one(settings: RecoverySettings) -> None:
-    add_identity(settings, Plan(PRESENT, (2, "2"), 9, {FORMER: 12}))
+    add_identity(settings, Plan(PRESENT, (2, "2"), 9, {FORMER: Former(12)}))
     old, former, new = identities(settings)
     assert (old.ends_at, old.lost_up_to) == (2, 9)
     assert former == Identity(FORMER, 2, 2, 12)
     assert new.starts_after == 2
+
+
+def test_a_former_source_whose_rows_are_in_the_file_keeps_them(settings: RecoverySettings) -> None:
+    add_identity(settings, Plan(PRESENT, (1, "1"), 9, {FORMER: Former(12, (2, "2"))}))
+    assert [(i.starts_after, i.ends_at, i.lost_up_to) for i in identities(settings)] == [
+        (0, 1, 9),
+        (1, 2, 12),
+        (2, END, None),
+    ]
 
 
 def test_lost_up_to_never_decreases(settings: RecoverySettings) -> None:

@@ -10,7 +10,7 @@ from tests.chaos.dump import messages_after, partition_folders
 from tests.chaos.faults.topics import stop_services, wait_for_backlog
 from tests.chaos.messages import committed_messages
 from tests.chaos.nemesis import Nemesis
-from tests.chaos.on_call import GAP, RECORDS_LOST, RECREATED, SHORTER, STATE_LOST, on_call
+from tests.chaos.on_call import ADOPTED, GAP, RECORDS_LOST, RECREATED, SHORTER, STATE_LOST, on_call
 from tests.chaos.world import World
 
 _STATE_TOPIC = "crm_bot_producer_state"
@@ -57,7 +57,7 @@ def recreate_a_topic(nemesis: Nemesis) -> None:
     if nemesis.rng.random() < 0.7:
         consumers = stop_services(nemesis, world.consumers(topic))
         wait_for_backlog(nemesis, topic, _BACKLOG_MESSAGES)
-    with on_call(nemesis, [topic], RECREATED, GAP, SHORTER, *_CUT_SHORT, *_NO_TOPIC) as operator:
+    with on_call(nemesis, [topic], RECREATED, ADOPTED, GAP, SHORTER, *_CUT_SHORT, *_NO_TOPIC) as operator:
         messages = committed_messages(topic, world.kafka.bootstrap_servers)
         _delete(nemesis, topic)
         nemesis.wait(_SETTLE_SECONDS, _SETTLE_SECONDS)
@@ -91,7 +91,7 @@ def restore_a_topics_log_from_an_older_copy(nemesis: Nemesis) -> None:
     )
     with (
         on_call(nemesis, others, RECORDS_LOST, *_CUT_SHORT) as operator_of_others,
-        on_call(nemesis, [topic], GAP, SHORTER, *_CUT_SHORT) as operator,
+        on_call(nemesis, [topic], GAP, SHORTER, ADOPTED, *_CUT_SHORT) as operator,
     ):
         messages = committed_messages(topic, world.kafka.bootstrap_servers)
         world.kafka.kill()

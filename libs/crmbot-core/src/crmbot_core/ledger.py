@@ -79,7 +79,7 @@ _FOREIGN = """
 _DECLARE = """
     INSERT INTO crm_bot_foreign_sources (topic, source_id, is_foreign, decided_at)
     SELECT %(topic)s, %(source_id)s::uuid, %(is_foreign)s,
-           greatest(clock_timestamp(), max(decided_at) + interval '1 microsecond')
+           greatest(now(), max(decided_at) + interval '1 microsecond')
     FROM crm_bot_foreign_sources WHERE topic = %(topic)s AND source_id = %(source_id)s::uuid
 """
 _LOSS = """

@@ -69,8 +69,10 @@ def topics() -> None:
     if made:
         click.echo(f"created {', '.join(made)}")
     for topic in raised:
+        stream = topic.split("_")[2]
         click.echo(
-            f"{topic} has {settings.partitions} partitions now; to use all: crmbot-producer repartition"
+            f"{topic} has {settings.partitions} partitions now; to use all: crmbot-producer repartition "
+            f"--stream {stream}"
         )
     if not made and not raised:
         click.echo("all topics exist")

@@ -5,15 +5,15 @@ from contextlib import closing
 from typing import NamedTuple
 
 from crmbot_core.errors import ConfigurationError, StoppedError
-from crmbot_core.warehouse import snapshot
+from crmbot_core.warehouse import Connection, snapshot
 from crmbot_producer.kafka import PageSender
 from crmbot_producer.ledger import check_all_loaded, checked_positions
 from crmbot_producer.resend import resend
 from crmbot_producer.settings import RecoverySettings
-from crmbot_producer.shared_rows import compare, warehouse_rows
+from crmbot_producer.shared_rows import SharedRows, compare, warehouse_rows
 from crmbot_producer.source_offset import SourceOffset, to_close
-from crmbot_producer.sqlite import BotFile
-from crmbot_producer.sqlite_identity import Plan, add_identity
+from crmbot_producer.sqlite import BotFile, Identity
+from crmbot_producer.sqlite_identity import Former, Plan, add_identity
 
 
 class NewSource(NamedTuple):
@@ -80,17 +80,25 @@ def _plan(
     former: Sequence[str],
     partitions: int,
 ) -> Plan:
-    """Find where the present identity ends.
+    """Find where the present identity ends, and which identities the file had after it.
+
+    The copy may have been taken while the rows of such an identity were in the file, and before its
+    new-source: under another identity they would be sent twice.
 
     Raises the errors of `new_source`.
     """
     identities = file.identities()
     present = identities[-1]
+    known = {identity.source_id for identity in identities}
     with snapshot(settings, is_read_only=True) as connection:
         positions = checked_positions(connection, kafka, settings.topic, partitions)
-        shared = compare(
-            file.event_ids(present), warehouse_rows(connection, settings.contract, settings.mrf, present)
-        )
+        shared = _shared(settings, file, connection, present)
+        ends_at = shared.newest[0] if shared.newest else present.starts_after
+        between = {}
+        for source_id in recorded.keys() - known:
+            candidate = Identity(source_id, ends_at, present.ends_at)
+            if row := _shared(settings, file, connection, candidate).newest:
+                between[source_id] = Former(recorded[source_id].newest_id, row)
     loaded: dict[str, int] = {}
     for position in positions.values():
         for source_id, last_id in position.last_ids.items():
@@ -113,14 +121,22 @@ def _plan(
             "Nothing is changed; see which of the two was altered: crmbot-producer audit"
         )
     check_all_loaded(kafka, settings.topic, partitions, positions)
-    known = {identity.source_id for identity in identities}
     for source_id in former:
         if source_id in known or source_id not in recorded:
             raise ConfigurationError(
                 f"--former-source {source_id}: nothing was sent under it, or the file has it already"
             )
-    lost = {source_id: recorded[source_id].newest_id for source_id in former}
-    return Plan(present, shared.newest, sent_up_to, lost)
+    in_order = sorted(between.items(), key=lambda item: item[1].shared or (0, ""))
+    empty = {source: Former(recorded[source].newest_id) for source in former if source not in between}
+    return Plan(present, shared.newest, sent_up_to, empty | dict(in_order))
+
+
+def _shared(
+    settings: RecoverySettings, file: BotFile, connection: Connection, identity: Identity
+) -> SharedRows:
+    return compare(
+        file.event_ids(identity), warehouse_rows(connection, settings.contract, settings.mrf, identity)
+    )
 
 
 def _has_sent_rows(file: BotFile, record: SourceOffset) -> bool:

@@ -144,9 +144,9 @@ class Rebuild:
         if partitions is None:
             raise StoppedError(
                 f"rows in Kafka that are not loaded yet do not tell which of the {self._found} partitions "
-                f"are in use{'' if wanted is None else f', or do not lie as with {wanted} of them'}; nothing "
-                f"is changed. Give the number: crmbot-producer resend --stream {self._settings.stream} "
-                "--partitions N; or wait until the consumers have caught up"
+                f"are in use{'' if wanted is None else f', or are not spread over {wanted} of them'}; "
+                "nothing is changed. Give the number: crmbot-producer resend --stream "
+                f"{self._settings.stream} --partitions N; or wait until the consumers have caught up"
             )
         return partitions
 
@@ -184,7 +184,7 @@ class Rebuild:
             twice = first_duplicate(loaded, partitions, self._last_ids(identity.source_id))
         if twice is not None:
             raise StoppedError(
-                f"row {twice} of source {identity.source_id} would be loaded again: it does not lie as with "
+                f"row {twice} of source {identity.source_id} would be loaded again: it is not spread over "
                 f"{partitions} partitions; nothing is changed. Give the number that is in use: "
                 f"crmbot-producer resend --stream {self._settings.stream} --partitions N"
             )

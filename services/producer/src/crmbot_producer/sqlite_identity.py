@@ -18,6 +18,18 @@ _BUSY_SECONDS = 30.0
 _NOT_WRITABLE = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM)
 
 
+class Former(NamedTuple):
+    """An identity that the file had after the copy was taken.
+
+    Attributes:
+        sent_up_to: the newest row sent under it.
+        shared: its last row that file and warehouse share, None if they share none.
+    """
+
+    sent_up_to: int
+    shared: FileRow | None = None
+
+
 class Plan(NamedTuple):
     """The planned change of the file.
 
@@ -25,18 +37,23 @@ class Plan(NamedTuple):
         present: the identity that ends.
         shared: its last row that file and warehouse share, None if they share none.
         sent_up_to: the newest row sent under it.
-        former: sources to add as identities without rows, with the newest row sent under each.
+        former: by source_id, identities to add between it and the new one, in the order of their rows.
     """
 
     present: Identity
     shared: FileRow | None
     sent_up_to: int
-    former: Mapping[str, int]
+    former: Mapping[str, Former]
+
+    @property
+    def ends_at(self) -> int:
+        """The last row of the present identity."""
+        return self.shared[0] if self.shared else self.present.starts_after
 
     @property
     def starts_after(self) -> int:
         """The transaction_id after which rows belong to the new identity."""
-        return self.shared[0] if self.shared else self.present.starts_after
+        return max([self.ends_at, *(former.shared[0] for former in self.former.values() if former.shared)])
 
 
 def add_identity(settings: RecoverySettings, plan: Plan) -> None:
@@ -54,15 +71,17 @@ def add_identity(settings: RecoverySettings, plan: Plan) -> None:
             "UPDATE source SET lost_up_to = max(coalesce(lost_up_to, 0), ?) WHERE source_id = ?",
             (plan.sent_up_to, plan.present.source_id),
         )
-        for source_id, lost_up_to in (*plan.former.items(), (str(uuid4()), None)):
+        starts_after = plan.ends_at
+        for source_id, former in (*plan.former.items(), (str(uuid4()), None)):
             insert_identity(
                 connection,
                 source_id,
                 stream=settings.stream,
                 mrf=settings.mrf,
-                starts_after=plan.starts_after,
-                lost_up_to=lost_up_to,
+                starts_after=starts_after,
+                lost_up_to=former.sent_up_to if former else None,
             )
+            starts_after = former.shared[0] if former and former.shared else starts_after
 
 
 def make_source(settings: FileSettings) -> str:
