@@ -50,7 +50,7 @@ class Rebuild:
         connection: Connection,
         positions: Mapping[int, Position],
         found: int,
-        adopted: Collection[int] = (),
+        adopted: Collection[int],
     ) -> None:
         self._settings = settings
         self._kafka = kafka
